@@ -1,0 +1,6 @@
+"""python test.py ... is zdd test ...: see zdd/cli.py."""
+
+from zdd.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main("test"))

@@ -1,0 +1,86 @@
+"""The seam of every method: a `net` from tensor to tensor, a `loss`, and how the net's output is read."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from zdd.models import optim
+from zdd.records import Batch, Prediction, Task
+from zdd.settings import Section
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained; a model that is only used has none."""
+
+    criterion: nn.Module
+    optimizer: Section
+    scheduler: Section | None
+    epochs: int
+
+
+class ZddModel(pl.LightningModule):
+    """A method. A subclass sets `net` and writes `loss` and `decode`; its keyword-only arguments are its settings.
+
+    Args:
+        task: Classes and image size.
+    """
+
+    net: nn.Module  # (B, 3, H, W) -> raw output: the part that is exported, replaced by an engine and timed
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+        self.recipe: Recipe | None = None
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The training loss of a batch, () and differentiable."""
+        raise NotImplementedError
+
+    def decode(self, raw: Tensor, image: Tensor) -> Prediction:
+        """Read the net's raw output for normalised images (B, 3, H, W)."""
+        raise NotImplementedError
+
+    def val_loss(self, raw: Tensor, batch: Batch) -> Tensor:
+        """The validation loss of each image, (B,), from the net's raw output."""
+        raise NotImplementedError
+
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        """Parameter groups for the optimizer, each with its learning rate."""
+        return [{"params": [p for p in self.net.parameters() if p.requires_grad], "lr": lr}]
+
+    def start_epoch(self, epoch: int) -> None:
+        """What changes with the epoch (0, 1, ...): a transfer strategy's stages. Idempotent, so that resuming may call it."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised -> the net's raw output."""
+        return cast(Tensor, self.net(image))
+
+    def on_train_epoch_start(self) -> None:
+        """Lightning's hook: hand the epoch's number on."""
+        self.start_epoch(self.current_epoch)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
+        """Lightning's hook: one step."""
+        return self.loss(batch)
+
+    def configure_optimizers(self) -> Any:
+        """Lightning's hook: the optimizer is made here, when the head stands, never before."""
+        if self.recipe is None:
+            raise RuntimeError("a model without a recipe cannot be trained")
+        return optim.configure(self.groups, self.recipe.optimizer, self.recipe.scheduler, self.recipe.epochs)
+
+
+def predict_batch(model: ZddModel, image: Tensor) -> Prediction:
+    """Evaluate normalised images (B, 3, H, W) without gradients, in eval mode.
+
+    Raises:
+        RuntimeError: If the model is in training mode.
+    """
+    if model.training:
+        raise RuntimeError("predict_batch wants a model in eval mode")
+    with torch.no_grad():
+        return model.decode(model.net(image), image)

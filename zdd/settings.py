@@ -1,0 +1,115 @@
+"""What a whole configuration is, once it has been read and checked. No torch here.
+
+The defaults lie in configs/DEFAULT.json (shared settings) and in the plug-ins' signatures (their own), never here.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=8, le=8192)]
+
+
+class Strict(BaseModel):
+    """A section: unknown keys are refused, values keep their type, nothing changes after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+class Section(Strict):
+    """A plug-in by name with its own options, written flat in JSON: {"name": "focal", "gamma": 2.0}."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    def flat(self) -> dict[str, Any]:
+        """The section as it stands in JSON."""
+        return {"name": self.name, **self.options}
+
+
+class SplitSettings(Strict):
+    """How a data set without a split of its own is split."""
+
+    val: Share
+    test: Share
+    seed: int
+
+
+class DatasetSettings(Strict):
+    """Where the images are and what is known of them; `options` are the source's own."""
+
+    name: str
+    root: str
+    good_class: str | None  # "auto": one of the known names; null: every class is a kind of defect
+    classes: list[str] | None  # the class list that must be found, or null for whatever there is
+    group: str | None  # regular expression on the file name; its first bracket is the part's serial number
+    split: SplitSettings
+    mirror_safe: bool  # false: the mirrored part is another part (printed text), so it is never flipped
+    unreadable: Literal["refuse", "skip"]
+    leakage: Literal["warn", "refuse", "ignore"]
+    options: dict[str, Any] = {}
+
+
+class PreprocessSettings(Strict):
+    """From a file to the network's input; stored with the model and used everywhere."""
+
+    fit: Literal["letterbox", "squeeze", "crop"]
+    channels: Literal["rgb", "gray"]  # gray: one brightness, repeated to the three channels that every backbone takes
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
+    mean: Annotated[list[float], Field(min_length=3, max_length=3)]  # of values in [0, 1]
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
+
+
+class LoaderSettings(Strict):
+    """How images reach the network."""
+
+    workers: Count | None  # processes that load; null: chosen by zdd
+    cache: bool  # keep decoded, resized images on disk
+    cache_gb: Annotated[float, Field(gt=0)]
+
+
+class ThresholdSettings(Strict):
+    """How the threshold on the score is chosen on validation images (never on test images)."""
+
+    rule: Literal["youden", "false_alarms", "missed", "fixed"]
+    target: Share | None  # false_alarms, missed: the largest share on validation; fixed: the threshold itself
+
+
+class TrainerSettings(Strict):
+    """Lightning's Trainer."""
+
+    accelerator: Literal["auto", "cpu", "cuda", "mps"]
+    devices: Positive
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
+    accumulate: Positive  # batches whose gradients are added up before a step
+    gradient_clip: Annotated[float, Field(ge=0)]  # largest norm of the gradient; 0 is off
+    channels_last: bool
+    compile: bool
+    deterministic: bool
+    threads: Positive | None  # CPU threads of torch; null: torch's choice
+
+
+class Config(Strict):
+    """A checked configuration: the only thing that the rooms above rank 1 read settings from."""
+
+    about: str
+    seed: Count
+    dataset: DatasetSettings
+    image_size: tuple[Side, Side]  # height, width
+    preprocess: PreprocessSettings
+    augmentation: list[Section]  # zdd's by name, or torchvision.transforms.v2 classes
+    model: Section
+    criterion: Section
+    optimizer: Section  # torch.optim
+    scheduler: Section | None  # torch.optim.lr_scheduler, stepped once an epoch
+    epochs: Positive
+    batch_size: Positive  # images a step, over all devices
+    monitor: Literal["val/loss", "val/accuracy", "val/balanced_accuracy", "val/f1", "val/auroc"]
+    early_limit: Count
+    replacement_limit: Count
+    threshold: ThresholdSettings
+    loader: LoaderSettings
+    trainer: TrainerSettings
