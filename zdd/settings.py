@@ -3,14 +3,31 @@
 The defaults lie in configs/DEFAULT.json (shared settings) and in the plug-ins' signatures (their own), never here.
 """
 
+import difflib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=8, le=8192)]
+
+BACKBONES = (
+    "resnet18", "resnet50", "mobilenet_v2", "efficientnet_b1", "efficientnet_v2_s", "shufflenet_v2_x1_0",
+    "convnext_tiny", "vit_b_16", "swin_t", "alexnet", "vgg16", "squeezenet1_1", "xception", "dino_vits8", "luna",
+)  # fmt: skip
+
+
+def _known_backbone(name: str) -> str:
+    if name in BACKBONES or (name.startswith("timm/") and len(name) > len("timm/")):
+        return name
+    near = difflib.get_close_matches(name, BACKBONES, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"one of {', '.join(BACKBONES)}, or timm/<name>"
+    raise ValueError(f"there is no such backbone; {hint}")
+
+
+Backbone = Annotated[str, AfterValidator(_known_backbone)]
 
 
 class Strict(BaseModel):
