@@ -35,6 +35,7 @@ class ZddModel(pl.LightningModule):
         super().__init__()
         self.task = task
         self.recipe: Recipe | None = None
+        self.channels_last = False
 
     def loss(self, batch: Batch) -> Tensor:
         """The training loss of a batch, () and differentiable."""
@@ -63,9 +64,25 @@ class ZddModel(pl.LightningModule):
         """Lightning's hook: hand the epoch's number on."""
         self.start_epoch(self.current_epoch)
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002 (Lightning's signature)
+        """Lightning's hook: the memory layout that convolutions like best."""
+        if self.channels_last:
+            batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
         """Lightning's hook: one step."""
-        return self.loss(batch)
+        loss = self.loss(batch)
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["label"]), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
+        """Lightning's hook: what is said of each image, for whoever counts it."""
+        raw = self.net(batch["image"])
+        said = self.decode(raw, batch["image"])
+        columns = {"index": batch["index"], "label": batch["label"], "loss": self.val_loss(raw, batch)}
+        columns |= {"score": said.score, "argmax": said.label}
+        return columns if said.probability is None else {**columns, "probability": said.probability}
 
     def configure_optimizers(self) -> Any:
         """Lightning's hook: the optimizer is made here, when the head stands, never before."""

@@ -1,0 +1,145 @@
+"""An experiment: one configuration, several seeds, each in a run directory of its own."""
+
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+
+from zdd import config as configuration
+from zdd import decide, environment, evaluate, files, metrics
+from zdd.config import Loaded
+from zdd.data import dataset as datasets
+from zdd.data.dataset import Audit, Dataset
+from zdd.data.module import DataModule
+from zdd.errors import ZddError
+from zdd.models import build
+from zdd.preprocess import Preprocess
+from zdd.preprocess import from_settings as preprocess_from
+from zdd.records import Columns
+from zdd.report import summarise
+from zdd.rundir import Group, RunDir, find, new_group
+from zdd.settings import Config
+from zdd.trained import Trained, load_trained, save_trained
+from zdd.training.board import read_epochs
+from zdd.training.fit import fit
+from zdd.training.final import write_final
+
+err = Console(stderr=True, highlight=False)
+
+
+def run_experiment(loaded: Loaded, *, n_runs: int, runs: Path) -> dict[str, Any]:
+    """Train `n_runs` seeds (seed, seed + 1, ...) into a new group of runs.
+
+    Returns:
+        What the command prints: the group, the runs done and failed, the summary.
+
+    Raises:
+        ZddError: If the data can't be used; then no directory is made.
+    """
+    config = loaded.config
+    dataset, audit = datasets.prepare(config.dataset, _preprocess(config), cache=config.loader)
+    group = new_group(runs, loaded.name)
+    files.write_json(group.plan, {"n_runs": n_runs, "config": configuration.as_dict(config)})
+    return _run_group(group, range(n_runs), dataset, audit)
+
+
+def resume(path: Path) -> dict[str, Any]:
+    """Take up again what was stopped or failed: one run, or every unfinished run of a group."""
+    found = find(path)
+    group = found if isinstance(found, Group) else Group(found.path.parent)
+    if not group.plan.is_file():
+        raise ZddError(f"{path}: its group has no {group.plan.name}; a run is resumed where it was made")
+    plan = files.read_json(group.plan)
+    wanted = range(plan["n_runs"]) if isinstance(found, Group) else [int(found.path.name.removeprefix("run_"))]
+    dataset, audit = _dataset_of(group, configuration.from_dict(plan["config"]))
+    return _run_group(group, wanted, dataset, audit)
+
+
+def _dataset_of(group: Group, config: Config) -> tuple[Dataset, Audit]:
+    # The split of the run that was begun, never a new one: files may have been added since.
+    for run in group.runs:
+        if run.data.is_file() and run.audit.is_file():
+            return datasets.load(run.data), Audit.from_dict(files.read_json(run.audit))
+    return datasets.prepare(config.dataset, _preprocess(config), cache=config.loader)
+
+
+def _run_group(group: Group, numbers: Sequence[int], dataset: Dataset, audit: Audit) -> dict[str, Any]:
+    plan = files.read_json(group.plan)
+    failed: dict[str, str] = {}
+    for number in numbers:
+        run = group.run(number)
+        if run.done:
+            err.print(f"{run.path}: finished already")
+            continue
+        config = configuration.from_dict({**plan["config"], "seed": plan["config"]["seed"] + number})
+        try:
+            run_once(config, run, dataset, audit)
+        except Exception as error:  # one run's failure must not cost the others; it is written down and shown
+            text = str(error) if isinstance(error, ZddError) else traceback.format_exc()
+            files.write_text(run.failure, text + "\n")
+            failed[run.path.name] = text
+            err.print(f"[red]{run.path} failed:[/red] {text}")
+    summary = summarise.summarise(group) if group.finished else {}
+    done = [str(run.path) for run in group.finished]
+    return {"group": str(group.path), "done": done, "failed": failed, "summary": summary}
+
+
+def run_once(config: Config, run: RunDir, dataset: Dataset, audit: Audit) -> None:
+    """Train one seed into `run`, or go on with it; the test split is not looked at."""
+    files.write_json(run.config, configuration.as_dict(config))
+    files.write_json(run.environment, environment.describe())
+    files.write_json(run.audit, audit.as_dict())
+    datasets.save(dataset, run.data)
+    pl.seed_everything(config.seed, verbose=False)
+    task = dataset.task(config.image_size)
+    model = build.build(config.model, task)
+    model.recipe = build.recipe(config, task)
+    data = DataModule(dataset, _preprocess(config), config)
+    fit(model, data, config, run)
+    best = torch.load(run.best, map_location="cpu", weights_only=True)
+    model.load_state_dict(best["state_dict"])
+    model.cpu().eval()
+    columns = evaluate.evaluate(model.net, model.decode, data.loader("val"), title="validation")
+    threshold = choose_threshold(columns, config) if task.has_good else None
+    trained = Trained(model, data.preprocess, threshold, config)
+    save_trained(run, trained)
+    _write_metrics(run, trained, columns, dataset)
+    write_final(run, trained, columns, dataset)
+    run.finish()
+
+
+def choose_threshold(columns: Columns, config: Config) -> decide.Threshold:
+    """The threshold on validation scores, by the configured rule."""
+    return decide.choose(columns.score, columns.label != 0, config.threshold)
+
+
+def _write_metrics(run: RunDir, trained: Trained, columns: Columns, dataset: Dataset) -> None:
+    figures = metrics.figures(
+        columns, trained.task, trained.threshold.value if trained.threshold else None, seed=trained.config.seed
+    )
+    epochs = read_epochs(run.epochs)
+    best = max((row for row in epochs if row["best"]), key=lambda row: row["epoch"], default=epochs[0])
+    files.write_json(
+        run.metrics,
+        {
+            "val": {name: figure.as_dict() for name, figure in figures.items()},
+            "threshold": trained.threshold.as_dict() if trained.threshold else None,
+            "training": {
+                "epochs": len(epochs),
+                "best_epoch": int(best["epoch"]),
+                "took_s": round(sum(row["speed/epoch_s"] for row in epochs), 1),
+                "images_per_s": round(sum(row["speed/images_per_s"] for row in epochs) / len(epochs), 1),
+            },
+        },
+    )
+
+
+def _preprocess(config: Config) -> Preprocess:
+    return preprocess_from(config.image_size, config.preprocess)
+
+
+__all__ = ["load_trained", "resume", "run_experiment", "run_once"]

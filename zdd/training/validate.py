@@ -1,0 +1,84 @@
+"""The figures of each epoch: over the whole validation split, whatever the number of processes."""
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    multiclass_accuracy,
+    multiclass_auroc,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+)
+
+from zdd.records import Task
+
+
+class Validation(pl.Callback):
+    """Collects what `validation_step` returns, image by image, and logs one figure a split, never a mean over batches."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.seen: list[dict[str, Tensor]] = []
+        self.confusion = torch.zeros(task.n_classes, task.n_classes, dtype=torch.int64)  # rows: truth
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Lightning's hook."""
+        self.seen = []
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any  # noqa: ARG002
+    ) -> None:
+        """Lightning's hook."""
+        self.seen.append({name: column.detach().cpu() for name, column in outputs.items()})
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Lightning's hook."""
+        columns = _gather({name: torch.cat([part[name] for part in self.seen]) for name in self.seen[0]})
+        self.confusion = multiclass_confusion_matrix(columns["argmax"], columns["label"], self.task.n_classes)
+        for name, value in epoch_figures(columns, self.task).items():
+            pl_module.log(name, value, rank_zero_only=False)
+
+
+def epoch_figures(columns: dict[str, Tensor], task: Task) -> dict[str, float]:
+    """The figures of one epoch from whole columns: loss, label, argmax, score, probability.
+
+    Returns:
+        `val/loss` (mean over images), `val/accuracy`, `val/balanced_accuracy`, `val/f1` (macro), `val/auroc` (defect
+        against good by the score; one against the rest, macro, without a good class; NaN where a side is empty).
+    """
+    label, argmax, n = columns["label"], columns["argmax"], task.n_classes
+    present = label.unique()
+    recall = multiclass_accuracy(argmax, label, n, average="none")[present]
+    auroc = _auroc(columns, task) if len(present) > 1 else torch.tensor(float("nan"))
+    return {
+        "val/loss": float(columns["loss"].double().mean()),
+        "val/accuracy": float((argmax == label).double().mean()),
+        "val/balanced_accuracy": float(recall.double().mean()),
+        "val/f1": float(multiclass_f1_score(argmax, label, n, average="none")[present].double().mean()),
+        "val/auroc": float(auroc),
+    }
+
+
+def _auroc(columns: dict[str, Tensor], task: Task) -> Tensor:
+    if task.has_good:
+        defective = (columns["label"] != 0).long()
+        if defective.min() == defective.max():
+            return torch.tensor(float("nan"))
+        return binary_auroc(torch.sigmoid(columns["score"].double()), defective)
+    return multiclass_auroc(columns["probability"], columns["label"], task.n_classes)
+
+
+def _gather(columns: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All processes' columns, each image once, in the order of its index (the last batch may hold repeats)."""
+    parts: list[Any] = [columns]
+    if dist.is_available() and dist.is_initialized():
+        parts = [None] * dist.get_world_size()
+        dist.all_gather_object(parts, columns)
+    index = torch.cat([part["index"] for part in parts])
+    first = torch.as_tensor(np.unique(index.numpy(), return_index=True)[1])
+    return {name: torch.cat([part[name] for part in parts])[first] for name in columns}
