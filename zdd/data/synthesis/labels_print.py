@@ -1,0 +1,173 @@
+"""The printed label in its own plane: a sticker, the ink on it, and what went wrong in the printer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Fault = Literal["no_fail", "crooked_print", "half_printed", "not_fully_printed", "wrong_date"]
+FAULTS: tuple[Fault, ...] = ("no_fail", "crooked_print", "half_printed", "not_fully_printed", "wrong_date")
+
+MADE_IN = 2026  # every part is made in this year: a date of use before it is wrong
+TOLERANCE_DEGREES = 1.5  # a print turned by no more than this on its sticker is good
+CROOKED_DEGREES = (7.0, 15.0)
+_STICKERS = (  # sticker, ink
+    ((240, 240, 236), (28, 28, 32)),
+    ((236, 228, 204), (44, 34, 30)),
+    ((232, 198, 70), (30, 28, 24)),
+    ((188, 192, 198), (22, 26, 40)),
+    ((150, 190, 160), (20, 36, 26)),
+    ((42, 44, 50), (226, 226, 222)),
+    ((30, 58, 110), (232, 234, 240)),
+    ((140, 34, 34), (238, 232, 226)),
+)
+_NAMES = ("OIL FILTER", "PUMP UNIT", "VALVE KIT", "FUEL FILTER", "GEAR SEAL", "BEARING", "COOLER", "SENSOR")
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label as it came out of the printer."""
+
+    colour: NDArray[np.float32]  # (H, W, 3) in [0, 1]
+    fault: NDArray[np.float32]  # (H, W) 1 in the faulty region
+
+
+def fractal(
+    rng: np.random.Generator, height: int, width: int, *, cell: float = 0.25, octaves: int = 4
+) -> NDArray[np.float32]:
+    """Smooth noise of several scales, (height, width), mean 0, standard deviation 1.
+
+    Args:
+        rng: Where the randomness comes from.
+        height: Rows.
+        width: Columns.
+        cell: Largest blob as a share of the longer side.
+        octaves: How many halvings of it are added, each half as strong.
+    """
+    total = np.zeros((height, width), np.float32)
+    for octave in range(octaves):
+        step = max(2.0, cell * max(height, width) / 2**octave)
+        coarse = rng.standard_normal((int(height / step) + 3, int(width / step) + 3), dtype=np.float32)
+        fine = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+        total += np.asarray(fine) / 2**octave
+    return (total - total.mean()) / (total.std() + 1e-6)
+
+
+def print_label(rng: np.random.Generator, fault: Fault, *, width: int, height: int) -> Label:
+    """Print one label, (height, width) pixels, with the `fault`."""
+    sticker, ink = _STICKERS[rng.integers(len(_STICKERS))]
+    paper = np.array(sticker, np.float32) / 255 + 0.012 * fractal(rng, height, width, cell=0.1)[..., None]
+    cover, date = _text(rng, wrong=fault == "wrong_date", width=width, height=height)
+    keep = _ink_left(rng, fault, height, width)
+    angle = rng.uniform(-TOLERANCE_DEGREES, TOLERANCE_DEGREES)
+    if fault == "crooked_print":
+        angle = rng.choice((-1.0, 1.0)) * rng.uniform(*CROOKED_DEGREES)
+    printed = _box(_print_box(width, height), width, height)
+    shift = (int(rng.uniform(-0.02, 0.02) * width), int(rng.uniform(-0.02, 0.02) * height))
+    region = {"no_fail": 0 * printed, "crooked_print": printed, "wrong_date": date}.get(fault, printed * (keep < 0.5))
+    alpha = _turn(np.asarray(cover, np.float32) / 255 * keep, angle, shift)[..., None]
+    colour = paper * (1 - alpha) + np.array(ink, np.float32) / 255 * alpha
+    return Label(np.clip(colour, 0, 1).astype(np.float32), (_turn(region, angle, shift) > 0.5).astype(np.float32))
+
+
+def _print_box(width: int, height: int) -> tuple[int, int, int, int]:
+    return int(0.07 * width), int(0.10 * height), int(0.93 * width), int(0.90 * height)
+
+
+def _box(box: tuple[int, int, int, int], width: int, height: int) -> NDArray[np.float32]:
+    region = np.zeros((height, width), np.float32)
+    region[box[1] : box[3], box[0] : box[2]] = 1
+    return region
+
+
+def _text(rng: np.random.Generator, *, wrong: bool, width: int, height: int) -> tuple[Image.Image, NDArray[np.float32]]:
+    """The ink as it should be, an "L" image, and the region of the date."""
+    cover = Image.new("L", (width, height), 0)
+    pen = ImageDraw.Draw(cover)
+    left, top, right, bottom = _print_box(width, height)
+    tall = bottom - top
+    year = rng.integers(2000, 2020) if wrong else rng.integers(MADE_IN, MADE_IN + 4)
+    date = f"{year}-{rng.integers(1, 13):02d}"
+    order = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
+    shares = np.array([0.24, 0.44, 0.32])[order]  # name, date, code
+    starts = top + tall * np.concatenate(([0.0], np.cumsum(shares)[:-1]))
+    region = np.zeros((height, width), np.float32)
+    for kind, start, share in zip(order, starts, shares, strict=True):
+        box = (left, int(start + 0.02 * tall), right, int(start + (share - 0.02) * tall))
+        if kind == 0:
+            _write(pen, _NAMES[rng.integers(len(_NAMES))], box)
+        elif kind == 1:
+            drawn = _write(pen, date, box)
+            region[drawn[1] : drawn[3], drawn[0] : drawn[2]] = 1
+        else:
+            _code(rng, pen, box)
+    if rng.random() < 0.4:
+        pen.rectangle((left - 4, top - 4, right + 4, bottom + 4), outline=255, width=max(2, width // 120))
+    return cover, region
+
+
+def _write(pen: ImageDraw.ImageDraw, text: str, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Write `text` as large as it fits into `box`, at its left; give back where it stands."""
+    left, top, right, bottom = box
+    size = float(2 * (bottom - top))
+    for _ in range(2):  # the second time with the measured size, since hinting is not quite linear
+        drawn = pen.textbbox((0, 0), text, font=ImageFont.load_default(size), stroke_width=1)
+        size *= min((right - left) / (drawn[2] - drawn[0]), (bottom - top) / (drawn[3] - drawn[1]))
+    font = ImageFont.load_default(size)
+    drawn = pen.textbbox((0, 0), text, font=font, stroke_width=1)
+    at = (left - drawn[0], top - drawn[1] + (bottom - top - drawn[3] + drawn[1]) / 2)
+    pen.text(at, text, fill=255, font=font, stroke_width=1)
+    end = pen.textbbox(at, text, font=font, stroke_width=1)
+    return int(end[0]), int(end[1]), int(end[2]) + 1, int(end[3]) + 1
+
+
+def _code(rng: np.random.Generator, pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int]) -> None:
+    """A bar code with the lot number beside it."""
+    left, top, right, bottom = box
+    unit = (right - left) / 100
+    split = left + 52 * unit
+    x = float(left)
+    while x < split - 4 * unit:
+        bar = unit * rng.integers(1, 4)
+        pen.rectangle((x, top, x + bar - 1, bottom), fill=255)
+        x += bar + unit * rng.integers(1, 3)
+    _write(pen, f"L{rng.integers(100, 1000)}", (int(split + 4 * unit), top, right, bottom))
+
+
+def _ink_left(rng: np.random.Generator, fault: Fault, height: int, width: int) -> NDArray[np.float32]:
+    """How much of the ink reached the sticker, (height, width) in [0, 1]."""
+    keep = 0.92 + 0.05 * fractal(rng, height, width, cell=0.08)
+    if fault == "half_printed":
+        across = np.linspace(0, 1, width, dtype=np.float32)
+        edge = rng.uniform(0.4, 0.6) + 0.01 * fractal(rng, height, width, cell=0.1)
+        gone = across > edge if rng.random() < 0.5 else across < edge
+        keep = keep * np.where(gone, 0.03, 1)
+    elif fault == "not_fully_printed":
+        keep = keep * (_dead_nozzles(rng, height, width) if rng.random() < 0.5 else _dry_patches(rng, height, width))
+    return np.clip(keep, 0, 1).astype(np.float32)
+
+
+def _dead_nozzles(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+    """Rows of the print head that gave no ink: two or three bands that cross the print."""
+    keep = np.ones((height, width), np.float32)
+    count = int(rng.integers(2, 4))
+    for place in (np.arange(count) + rng.uniform(0.25, 0.75, count)) / count:
+        half = rng.uniform(0.05, 0.075)
+        middle = 0.1 + 0.8 * place
+        keep[int((middle - half) * height) : int((middle + half) * height)] = rng.uniform(0.0, 0.12)
+    return keep
+
+
+def _dry_patches(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+    """Blobs without ink over a quarter to two fifths of the print."""
+    noise = fractal(rng, height, width, cell=0.3, octaves=3)
+    level = np.quantile(noise, rng.uniform(0.25, 0.4))
+    return np.clip((noise - level) / 0.15, 0.05, 1).astype(np.float32)
+
+
+def _turn(values: NDArray[np.float32], angle: float, shift: tuple[int, int]) -> NDArray[np.float32]:
+    """Turn (H, W) about its middle by `angle` degrees and move it by `shift` (x, y) pixels; 0 comes in."""
+    image = Image.fromarray(values.astype(np.float32))
+    return np.asarray(image.rotate(angle, Image.Resampling.BILINEAR, translate=shift), np.float32)
