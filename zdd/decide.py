@@ -1,0 +1,129 @@
+"""From scores to a verdict: the threshold, chosen on validation images only, and what it says of each image."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zdd.errors import ZddError
+from zdd.records import Columns
+from zdd.settings import ThresholdSettings
+from zdd.stats import at_most
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Images with a score below `value` are good, all others defective; and what that did on the validation images.
+
+    Shares are None where the validation split has no such image; the bounds are one-sided, 95 %, Clopper-Pearson.
+    """
+
+    value: float
+    rule: str
+    target: float | None
+    n_good: int
+    n_defective: int
+    missed: float | None  # share of defective images below the threshold
+    false_alarms: float | None  # share of good images at or above it
+    missed_at_most: float
+    false_alarms_at_most: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it stands in model.json and metrics.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Read back what `as_dict` gave."""
+        return cls(**value)
+
+
+def choose(score: NDArray[np.float64], defective: NDArray[np.bool_], settings: ThresholdSettings) -> Threshold:
+    """Choose the threshold on validation scores by `settings.rule`.
+
+    youden: largest sum of caught defects and passed good parts (Youden 1950); if several, the one that misses least.
+    false_alarms: most defects caught while at most `target` of the good parts is stopped; then fewest stopped.
+    missed: fewest good parts stopped while at most `target` of the defects is missed; then fewest missed.
+    fixed: `target` itself.
+
+    Args:
+        score: (N,) finite, higher is more likely defective.
+        defective: (N,) truth.
+        settings: Rule and target.
+
+    Raises:
+        ZddError: If the rule needs good and defective images and there are none, or a target and there is none.
+        ValueError: If a score is not finite.
+    """
+    if not np.isfinite(score).all():
+        raise ValueError("scores must be finite")
+    _check(defective, settings)
+    good, bad = np.sort(score[~defective]), np.sort(score[defective])
+    if settings.rule == "fixed":
+        return _describe(float(settings.target or 0.0), good, bad, settings)
+    cut = _cuts(score)
+    missed = np.searchsorted(bad, cut) / len(bad)
+    alarms = 1 - np.searchsorted(good, cut) / len(good)
+    target = settings.target if settings.target is not None else 1.0
+    allowed = {"youden": np.full(len(cut), True), "false_alarms": alarms <= target, "missed": missed <= target}
+    first, second = {
+        "youden": (np.round(missed + alarms, 12), missed),  # 0.1 + 0.2 and 0.2 + 0.1 are the same
+        "false_alarms": (missed, alarms),
+        "missed": (alarms, missed),
+    }[settings.rule]
+    best = min(np.flatnonzero(allowed[settings.rule]), key=lambda i: (first[i], second[i]))
+    return _describe(float(cut[best]), good, bad, settings)
+
+
+def _check(defective: NDArray[np.bool_], settings: ThresholdSettings) -> None:
+    if settings.rule != "youden" and settings.target is None:
+        raise ZddError(f"threshold.target: the rule '{settings.rule}' needs one, a share from 0 to 1")
+    lacking = [name for name, there in (("good", ~defective), ("defective", defective)) if not there.any()]
+    if settings.rule != "fixed" and lacking:
+        raise ZddError(
+            f"threshold.rule = '{settings.rule}': the validation split has no {' and no '.join(lacking)} image to "
+            'choose by; add some, or set {"rule": "fixed", "target": 0.5}'
+        )
+
+
+def _cuts(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Every threshold that judges differently: the middles of the gaps, and one beyond either end, ascending."""
+    value = np.unique(score)
+    gap = np.diff(value)
+    middle = value[:-1] + gap / 2
+    middle = np.where(middle > value[:-1], middle, value[1:])  # neighbouring floats have no middle
+    margin = float(gap.mean()) / 2 if len(gap) else 0.5
+    return np.concatenate([[value[0] - margin], middle, [value[-1] + margin]])
+
+
+def _describe(
+    value: float, good: NDArray[np.float64], bad: NDArray[np.float64], settings: ThresholdSettings
+) -> Threshold:
+    missed, alarms = int(np.count_nonzero(bad < value)), int(np.count_nonzero(good >= value))
+    return Threshold(
+        value=value,
+        rule=settings.rule,
+        target=settings.target,
+        n_good=len(good),
+        n_defective=len(bad),
+        missed=missed / len(bad) if len(bad) else None,
+        false_alarms=alarms / len(good) if len(good) else None,
+        missed_at_most=at_most(missed, len(bad)),
+        false_alarms_at_most=at_most(alarms, len(good)),
+    )
+
+
+def verdict(columns: Columns, threshold: float | None) -> NDArray[np.int64]:
+    """The class that each image is given, (N,).
+
+    A score below the threshold makes it good (class 0), any other the most probable kind of defect; a model without
+    probabilities knows one kind of defect only. Without a threshold (no good class) it is the most probable class.
+    """
+    if threshold is None:
+        return columns.argmax
+    if columns.probability is None:
+        defect = np.maximum(columns.argmax, 1)
+    else:
+        defect = 1 + np.argmax(columns.probability[:, 1:], axis=1)
+    return np.where(columns.score < threshold, 0, defect).astype(np.int64)
