@@ -6,7 +6,7 @@ The defaults lie in configs/DEFAULT.json (shared settings) and in the plug-ins' 
 import difflib
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -27,13 +27,32 @@ def _known_backbone(name: str) -> str:
     raise ValueError(f"there is no such backbone; {hint}")
 
 
-Backbone = Annotated[str, AfterValidator(_known_backbone)]
+Backbone = Annotated[
+    str,
+    AfterValidator(_known_backbone),
+    WithJsonSchema({"anyOf": [{"enum": list(BACKBONES)}, {"type": "string", "pattern": "^timm/.+"}]}),
+]
+
+
+def _both_sides(size: Any) -> Any:
+    """A bare number is a square."""
+    return (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, list) else size
+
+
+_SIDE = {"type": "integer", "minimum": 8, "maximum": 8192}
+ImageSize = Annotated[
+    tuple[Side, Side],
+    BeforeValidator(_both_sides),
+    WithJsonSchema({"anyOf": [_SIDE, {"type": "array", "items": _SIDE, "minItems": 2, "maxItems": 2}]}),
+]
 
 
 class Strict(BaseModel):
     """A section: unknown keys are refused, values keep their type, nothing changes after the check."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=(), defer_build=True
+    )
 
 
 class Section(Strict):
@@ -115,7 +134,7 @@ class Config(Strict):
     about: str
     seed: Count
     dataset: DatasetSettings
-    image_size: tuple[Side, Side]  # height, width
+    image_size: ImageSize  # height, width; one number is both
     preprocess: PreprocessSettings
     augmentation: list[Section]  # zdd's by name, or torchvision.transforms.v2 classes
     model: Section

@@ -1,0 +1,89 @@
+"""Settings that are right alone and wrong together."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from zdd.located import Key
+from zdd.wording import ABSENT, Mistake, at
+
+
+def find(value: dict[str, Any], wrong: set[Key]) -> list[Mistake]:
+    """Every rule that a merged configuration breaks.
+
+    Args:
+        value: The merged configuration as plain JSON.
+        wrong: Settings that are mistaken already: rules that read them say nothing.
+    """
+    found = []
+    for rule, names in RULES.items():
+        keys: list[Key] = [tuple(name.split(".")) for name in names]
+        values = [at(value, key) for key in keys]
+        touched = any(key[: len(bad)] == bad for key in keys for bad in wrong)
+        text = None if touched or ABSENT in values else rule(*values)
+        if text:
+            found.append(Mistake(keys[0], values[0], text))
+    return found
+
+
+def _threshold(target: float | None, rule: str) -> str | None:
+    if rule == "youden" and target is not None:
+        return "the rule 'youden' takes no target; write null"
+    meaning = {
+        "false_alarms": "the largest share of good parts that may be stopped",
+        "missed": "the largest share of defects that may slip through",
+        "fixed": "the threshold itself",
+    }
+    if rule in meaning and target is None:
+        return f"the rule '{rule}' needs one, from 0 to 1: {meaning[rule]}"
+    return None
+
+
+def _split(val: float, test: float) -> str | None:
+    if val + test < 1:
+        return None
+    return f"with dataset.split.test = {test:g} nothing is left to train on; together they must stay below 1"
+
+
+def _monitor(monitor: str, good_class: str | None) -> str | None:
+    if monitor == "val/auroc" and good_class is None:
+        return "without a good class (dataset.good_class is null) there is no AUROC; did you mean 'val/accuracy'?"
+    return None
+
+
+def _classes(classes: list[str] | None, good_class: str | None) -> str | None:
+    if classes is None:
+        return None
+    twice = sorted({name for name in classes if classes.count(name) > 1})
+    if twice:
+        return f"{', '.join(map(repr, twice))} stands there more than once"
+    if len(classes) < 2:
+        return "there must be two classes at least"
+    if good_class not in (None, "auto", *classes):
+        return f"dataset.good_class = '{good_class}' is not among them"
+    return None
+
+
+def _group(group: str | None) -> str | None:
+    try:
+        re.compile(group or "")
+    except re.error as error:
+        return f"not a regular expression: {error}"
+    return None
+
+
+def _batch(batch_size: int, devices: int) -> str | None:
+    if batch_size % devices == 0:
+        return None
+    near = max(devices, batch_size - batch_size % devices)
+    return f"is shared by trainer.devices = {devices}, so it must be a multiple of that; the nearest is {near}"
+
+
+RULES: dict[Callable[..., str | None], tuple[str, ...]] = {  # what each rule reads; the first is what it speaks of
+    _threshold: ("threshold.target", "threshold.rule"),
+    _split: ("dataset.split.val", "dataset.split.test"),
+    _monitor: ("monitor", "dataset.good_class"),
+    _classes: ("dataset.classes", "dataset.good_class"),
+    _group: ("dataset.group",),
+    _batch: ("batch_size", "trainer.devices"),
+}
