@@ -14,6 +14,7 @@ from zdd.records import Batch, Columns, Prediction
 
 Runner = Callable[[Tensor], Tensor]
 Decode = Callable[[Tensor, Tensor], Prediction]
+BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def evaluate(
@@ -34,15 +35,52 @@ def evaluate(
     Raises:
         ZddError: If a score or a probability is not a finite number; the message names the images' indices.
     """
+
+    def said(batch: Batch) -> tuple[Batch, Prediction]:
+        image = batch["image"].to(device)
+        return batch, decode(runner(image), image)
+
+    with torch.no_grad(), Progress(*BAR, console=Console(stderr=True), transient=True) as progress:
+        return collect(said(batch) for batch in progress.track(loader, description=title))
+
+
+def collect(said: Iterable[tuple[Batch, Prediction]]) -> Columns:
+    """Put what was said of each batch together, one entry an image, in the order of the index.
+
+    Raises:
+        ZddError: As `evaluate`.
+    """
     rows: dict[str, list[np.ndarray[Any, Any]]] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with torch.no_grad(), Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        for batch in progress.track(loader, description=title):
-            image = batch["image"].to(device)
-            prediction = decode(runner(image), image)
-            for name, value in _cells(batch, prediction).items():
-                rows.setdefault(name, []).append(value.detach().cpu().numpy())
-    return _columns({name: np.concatenate(parts) for name, parts in rows.items()})
+    for batch, prediction in said:
+        for name, value in _cells(batch, prediction).items():
+            rows.setdefault(name, []).append(value.detach().cpu().numpy())
+    if not rows:
+        nothing = np.zeros(0, dtype=np.int64)
+        return Columns(index=nothing, label=nothing, score=np.zeros(0), argmax=nothing)
+    together = {name: np.concatenate(parts) for name, parts in rows.items()}
+    _, first = np.unique(together["index"], return_index=True)
+    once = {name: value[first] for name, value in together.items()}
+    for name in ("score", "probability"):
+        if name in once:
+            finite = np.isfinite(once[name].reshape(len(first), -1)).all(axis=1)
+            _refuse(name, once["index"][~finite])
+    return Columns(**once)
+
+
+def device_of(name: str) -> str:
+    """The device to run on; `auto` is the first GPU, or the CPU where there is none.
+
+    Raises:
+        ZddError: If there is no such device here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError):
+        there = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        raise ZddError(f"device '{name}': there is no such device here; one of {', '.join(there)}") from None
+    return name
 
 
 def _cells(batch: Batch, prediction: Prediction) -> dict[str, Tensor]:
@@ -53,19 +91,6 @@ def _cells(batch: Batch, prediction: Prediction) -> dict[str, Tensor]:
     if prediction.uncertainty is not None:
         cells["uncertainty"] = prediction.uncertainty.double()
     return cells
-
-
-def _columns(rows: dict[str, np.ndarray[Any, Any]]) -> Columns:
-    if not rows:
-        nothing = np.zeros(0, dtype=np.int64)
-        return Columns(index=nothing, label=nothing, score=np.zeros(0), argmax=nothing)
-    _, first = np.unique(rows["index"], return_index=True)
-    rows = {name: value[first] for name, value in rows.items()}
-    for name in ("score", "probability"):
-        if name in rows:
-            finite = np.isfinite(rows[name].reshape(len(first), -1)).all(axis=1)
-            _refuse(name, rows["index"][~finite])
-    return Columns(**rows)
 
 
 def _refuse(name: str, index: np.ndarray[Any, Any]) -> None:

@@ -82,6 +82,11 @@ class RunDir:
         return self.path / "predictions.csv"
 
     @property
+    def looks(self) -> Path:
+        """One line for each time that the test split was looked at."""
+        return self.path / "test_looks.txt"
+
+    @property
     def mistakes(self) -> Path:
         """Annotated pictures of the test images that were judged wrongly."""
         return self.path / "mistakes"

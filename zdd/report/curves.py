@@ -1,0 +1,243 @@
+"""The report's charts as SVG: the object interface of matplotlib, no display, no state."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from numpy.typing import NDArray
+
+from zdd import weighted
+from zdd.report.tested import Tested
+
+GOOD, DEFECT, INK, SOFT = "#0B6FB8", "#D55E00", "#1B2733", "#8A97A5"  # told apart without colour vision too
+STYLE: Any = {
+    "font.size": 10, "axes.edgecolor": SOFT, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
+    "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.color": "#E3E8ED", "axes.axisbelow": True, "axes.titlesize": 11, "axes.titlelocation": "left",
+    "legend.frameon": False, "svg.fonttype": "path", "svg.hashsalt": "zdd", "font.family": "DejaVu Sans",
+}  # fmt: skip
+WIDE, HIGH = 5.2, 3.5  # inches
+POINTS = 400  # at most, on a curve
+
+Floats = NDArray[np.float64]
+
+
+def charts(tested: Tested) -> dict[str, str]:
+    """Name -> SVG: the confusions always, the score's charts only where there are good and defective images."""
+    drawn = {"confusion": confusion(tested)}
+    if tested.columns.probability is not None:
+        drawn["reliability"] = reliability(tested)
+    defective = tested.columns.label > 0
+    if tested.task.has_good and defective.any() and not defective.all():
+        drawn |= {"scores": scores(tested), "shares": shares(tested), "roc": roc(tested), "pr": pr(tested)}
+    return drawn
+
+
+def scores(tested: Tested) -> str:
+    """How the scores of good and of defective images are spread, and the threshold between."""
+    score, defective = tested.columns.score, tested.columns.label > 0
+    with mpl.rc_context(STYLE):
+        axes = _axes()
+        edges = np.linspace(score.min(), max(score.max(), score.min() + 1e-9), 41).tolist()
+        for of, colour, name in ((~defective, GOOD, "good"), (defective, DEFECT, "defective")):
+            axes.hist(score[of], edges, color=colour, alpha=0.35, label=f"{name} ({of.sum()})")
+            axes.hist(score[of], edges, color=colour, histtype="step", linewidth=1.4)
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=0.7)
+        axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        _threshold(axes, tested)
+        axes.set(xlabel="score (higher: more likely defective)", ylabel="images (logarithmic)")
+        return _svg(axes)
+
+
+def shares(tested: Tested) -> str:
+    """The share of defects missed and of good parts stopped, against the threshold."""
+    good, bad = _split(tested)
+    with mpl.rc_context(STYLE):
+        axes = _axes()
+        span = max(np.ptp(tested.columns.score), 1e-9)
+        ends = [tested.columns.score.min() - 0.03 * span, tested.columns.score.max() + 0.03 * span]
+        at = np.unique(
+            np.concatenate([ends, np.linspace(ends[0], ends[1], POINTS), *(_thin(part) for part in (good, bad))])
+        )
+        missed = np.searchsorted(bad, at) / len(bad)
+        alarms = 1 - np.searchsorted(good, at) / len(good)
+        axes.plot(at, 100 * missed, color=DEFECT, label="defects missed", drawstyle="steps-post")
+        axes.plot(at, 100 * alarms, color=GOOD, label="good parts stopped", drawstyle="steps-post", linestyle="--")
+        _threshold(axes, tested)
+        axes.set(xlabel="threshold", ylabel="share, %", ylim=(-2, 102))
+        return _svg(axes)
+
+
+def roc(tested: Tested) -> str:
+    """Defects caught against good parts stopped, for every threshold."""
+    good, bad = _split(tested)
+    at = np.concatenate([[np.inf], np.unique(tested.columns.score)[::-1]])
+    caught, alarms = _at_or_above(bad, at), _at_or_above(good, at)
+    with mpl.rc_context(STYLE):
+        axes = _axes()
+        axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":")
+        keep = _corners(alarms, caught)
+        axes.plot(alarms[keep], caught[keep], color=INK)
+        axes.set(xlabel="share of good parts stopped", ylabel="share of defects caught")
+        if tested.threshold is not None:
+            point = np.array([tested.threshold.value])
+            _point(axes, float(_at_or_above(good, point)[0]), float(_at_or_above(bad, point)[0]))
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03))
+        return _svg(axes)
+
+
+def pr(tested: Tested) -> str:
+    """Share of stopped parts that are defective, against defects caught."""
+    good, bad = _split(tested)
+    at = np.unique(tested.columns.score)[::-1]
+    caught, precision = _at_or_above(bad, at), _precision(good, bad, at)
+    with mpl.rc_context(STYLE):
+        axes = _axes()
+        axes.step(caught, precision, color=INK, where="post")
+        if tested.threshold is not None and tested.predicted.any():
+            point = np.array([tested.threshold.value])
+            _point(axes, float(_at_or_above(bad, point)[0]), float(_precision(good, bad, point)[0]))
+        axes.set(xlabel="share of defects caught (recall)", ylabel="share of stopped parts that are defective")
+        axes.set(xlim=(-0.02, 1.03), ylim=(-0.02, 1.03))
+        return _svg(axes)
+
+
+def reliability(tested: Tested) -> str:
+    """Is a class given with 80 % right in 80 % of the cases? The bars below count the images."""
+    columns = tested.columns
+    assert columns.probability is not None
+    confidence, right = columns.probability.max(axis=1), columns.argmax == columns.label
+    bin_ = weighted.bins(confidence)
+    count = np.bincount(bin_, minlength=weighted.BINS)
+    some = count > 0
+    mean = np.bincount(bin_, weights=confidence, minlength=weighted.BINS)[some] / count[some]
+    rate = np.bincount(bin_, weights=right, minlength=weighted.BINS)[some] / count[some]
+    with mpl.rc_context(STYLE):
+        axes = _axes()
+        axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":", label="calibrated")
+        edges = (np.arange(weighted.BINS) + 0.5) / weighted.BINS
+        axes.bar(edges, 0.3 * count / count.max(), 0.9 / weighted.BINS, color="#D4DDE6", label="images (relative)")
+        size = 18 + 120 * np.sqrt(count[some] / count.max())
+        axes.scatter(mean, rate, s=size, color=GOOD, edgecolor="white", linewidth=0.8, zorder=3, label="share right")
+        axes.set(xlabel="probability of the most probable class", ylabel="share that was right")
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.04))
+        return _svg(axes)
+
+
+def confusion(tested: Tested) -> str:
+    """Counts of true against given classes; the colour is the share of the true class."""
+    classes, k = tested.task.classes, tested.task.n_classes
+    counts = np.bincount(tested.columns.label * k + tested.predicted, minlength=k * k).reshape(k, k)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        side = min(9.0, max(3.5, 1.6 + 0.55 * k))
+        axes = _axes(max(WIDE, side + 1.0), side)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        names = [name if len(name) <= 22 else name[:21] + "…" for name in classes]
+        axes.set_xticks(range(k), names, rotation=0 if k <= 2 else 40, ha="center" if k <= 2 else "right")
+        axes.set_yticks(range(k), names)
+        axes.set(xlabel="judged", ylabel="true")
+        for i, j in np.argwhere(counts >= 0) if k <= 20 else np.argwhere(counts * (1 - np.eye(k)) > 0):
+            ink = "white" if share[i, j] > 0.55 else INK if counts[i, j] else SOFT
+            wrong = i != j and counts[i, j] > 0
+            text = str(counts[i, j])
+            axes.text(
+                j, i, text, ha="center", va="center", color=ink, fontsize=11, weight="bold" if wrong else "normal"
+            )
+        return _svg(axes)
+
+
+def training(rows: Sequence[dict[str, float]]) -> dict[str, str]:
+    """Loss and accuracy over the epochs, for the rows of log/metrics.csv; the kept epoch is marked."""
+    epoch = [row["epoch"] for row in rows]
+    kept = max((row["epoch"] for row in rows if row.get("best")), default=None)
+    drawn = {}
+    wanted = {"loss": ("train/loss", "val/loss"), "quality": ("val/accuracy", "val/balanced_accuracy", "val/auroc")}
+    for name, columns in wanted.items():
+        there = [column for column in columns if any(np.isfinite(row.get(column, np.nan)) for row in rows)]
+        if not there:
+            continue
+        with mpl.rc_context(STYLE):
+            axes = _axes()
+            for column, colour, dash in zip(there, (DEFECT, GOOD, INK), ("-", "--", ":"), strict=False):
+                values = [row.get(column, np.nan) for row in rows]
+                label = column.replace("val/", "validation ").replace("train/", "training ").replace("_", " ")
+                axes.plot(epoch, values, dash, color=colour, marker="." if len(rows) < 30 else "", label=label)
+            if kept is not None:
+                axes.axvline(kept, color=SOFT, linestyle=":", label=f"kept: epoch {kept:g}")
+            axes.set(xlabel="epoch", ylabel=name if name == "loss" else "share")
+            axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+            drawn[name] = _svg(axes)
+    return drawn
+
+
+def forest(names: Sequence[str], points: dict[str, list[tuple[float, float, float] | None]]) -> str:
+    """Value and interval of several figures for several runs, one below the other."""
+    with mpl.rc_context(STYLE):
+        axes = _axes(9.0, 0.8 + 0.32 * len(names) * max(1, len(points)) ** 0.7)
+        for k, (figure, row) in enumerate(points.items()):
+            for i, point in enumerate(row):
+                at = -k - (i - (len(row) - 1) / 2) * 0.7 / max(len(row), 1)
+                if point is not None:
+                    axes.plot(point[1:], [at, at], color=SOFT, linewidth=2)
+                    axes.plot(point[0], at, "o", color=GOOD, markersize=5)
+            axes.axhline(-k - 0.5, color="#E3E8ED", linewidth=1)
+            del figure
+        axes.set_yticks([-k for k in range(len(points))], list(points))
+        axes.grid(visible=False, axis="y")
+        return _svg(axes, legend=False)
+
+
+def _axes(width: float = WIDE, height: float = HIGH) -> Axes:
+    return Canvas(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def _svg(axes: Axes, *, legend: bool = True) -> str:
+    if legend and axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best", fontsize=9)
+    buffer = io.StringIO()
+    assert isinstance(axes.figure, Canvas)
+    axes.figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _threshold(axes: Axes, tested: Tested) -> None:
+    if tested.threshold is not None:
+        value = tested.threshold.value
+        axes.axvline(value, color=INK, linewidth=1.3, linestyle="-.", label=f"threshold {value:.3g}")
+
+
+def _point(axes: Axes, x: float, y: float) -> None:
+    axes.plot(x, y, "o", color=DEFECT, markersize=8, label="at the stored threshold", clip_on=False)
+
+
+def _split(tested: Tested) -> tuple[Floats, Floats]:
+    """Sorted scores of good and of defective images."""
+    score, defective = tested.columns.score, tested.columns.label > 0
+    return np.sort(score[~defective]), np.sort(score[defective])
+
+
+def _at_or_above(values: Floats, at: Floats) -> Floats:
+    return 1 - np.searchsorted(values, at) / len(values)
+
+
+def _precision(good: Floats, bad: Floats, at: Floats) -> Floats:
+    caught, stopped = _at_or_above(bad, at) * len(bad), _at_or_above(good, at) * len(good)
+    return np.asarray(caught / np.maximum(caught + stopped, 1e-12))
+
+
+def _thin(values: Floats) -> Floats:
+    return np.quantile(values, np.linspace(0, 1, POINTS)) if len(values) > POINTS else values
+
+
+def _corners(x: Floats, y: Floats) -> NDArray[np.int64]:
+    """Points of a staircase that turn, so that a curve of 100,000 images stays small."""
+    dx, dy = np.diff(x, prepend=-1), np.diff(y, prepend=-1)
+    turn = (np.roll(dx, -1) != dx) | (np.roll(dy, -1) != dy)
+    turn[[0, -1]] = True
+    return np.flatnonzero(turn)

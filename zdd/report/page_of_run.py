@@ -1,0 +1,99 @@
+"""The report of one run: verdict, figures, curves, confusions, mistakes, data, and how to make it again."""
+
+from pathlib import Path
+from typing import Any
+
+from zdd import files
+from zdd.report import curves, facts, sections, style
+from zdd.report.pictures import embed, write_mistakes
+from zdd.report.tested import Tested
+
+GALLERY = 24  # mistakes shown on the page; all of them lie in mistakes/
+CHARTS = {
+    "scores": (
+        "Scores",
+        "How the test images' scores are spread. Left of the threshold is passed, the rest is stopped.",
+    ),
+    "shares": (
+        "Missed and stopped",
+        "What another threshold would have done: lower stops more good parts, higher misses more.",
+    ),
+    "roc": ("Caught against stopped (ROC)", "Every threshold; the nearer to the upper left corner the better."),
+    "pr": (
+        "Precision against recall",
+        "Of the stopped parts, how many are defective, for each share of defects caught.",
+    ),
+    "confusion": (
+        "Confusions",
+        "Rows are what is true, columns what was judged; mistakes are bold. Colour: share of the row.",
+    ),
+    "reliability": (
+        "Are the probabilities true?",
+        "On the dotted line a class given with 80 % is right in 80 % of the cases.",
+    ),
+    "loss": ("Training: loss", "Of each epoch. The weights of the marked epoch were kept."),
+    "quality": ("Training: validation", "Of each epoch, on validation images, before any threshold."),
+}
+
+
+def write(tested: Tested) -> None:
+    """Write mistakes/, report.json and report.html of a tested run."""
+    run = tested.run
+    pictures = write_mistakes(run.mistakes, tested)
+    report = facts.gather(tested, pictures)
+    files.write_json(run.report_json, report)
+    rows = sections.read_epochs(run.epochs)
+    svgs = curves.charts(tested) | (curves.training(rows) if rows else {})
+    files.write_text(run.report, page(report, svgs, run.path))
+
+
+def page(report: dict[str, Any], svgs: dict[str, str], run: Path) -> str:
+    """The page as HTML.
+
+    Args:
+        report: What report.json holds.
+        svgs: Charts by name.
+        run: Where the mistakes' pictures lie.
+    """
+    name = f"{run.parent.parent.name} / {run.parent.name} / {run.name}"
+    drawn = [style.chart(*_titled(key, svgs[key])) for key in CHARTS if key in svgs]
+    return style.page(
+        f"Test report: {name}",
+        f"<h1>Test report</h1><p class=sub>{style.escape(name)}, tested {style.escape(report['tested_at'])}</p>",
+        sections.verdict(report),
+        "<h2>Figures</h2>",
+        sections.figures(report),
+        "<h2>Curves</h2>",
+        style.charts(drawn),
+        "<h2>Mistakes</h2>",
+        _gallery(report, run),
+        "<h2>Data</h2>",
+        sections.data(report),
+        "<h2>How to reproduce</h2>",
+        sections.reproduce(report),
+    )
+
+
+def _titled(key: str, svg: str) -> tuple[str, str, str]:
+    title, caption = CHARTS[key]
+    return title, svg, caption
+
+
+def _gallery(report: dict[str, Any], run: Path) -> str:
+    mistakes, n = report["mistakes"], sum(report["n"].values())
+    if not mistakes:
+        return f"<p>None of the {n} test images was judged wrongly.</p>"
+    shown = mistakes[:GALLERY]
+    rest = (
+        f"The {len(shown)} most confident are shown" if len(shown) < len(mistakes) else "The most confident come first"
+    )
+    text = f"{len(mistakes)} of {n} test images were judged wrongly. {rest}; all lie, larger, in the run's mistakes/."
+    return f'<p>{text}</p><div class="mistakes">{"".join(_card(mistake, run) for mistake in shown)}</div>'
+
+
+def _card(mistake: dict[str, Any], run: Path) -> str:
+    kind, true, given = (style.escape(mistake[key]) for key in ("kind", "true", "predicted"))
+    where, sure = style.escape(Path(mistake["image"]).name), f"{mistake['confidence']:.3f}"
+    picture = f'<img src="{embed(run / mistake["picture"])}" alt="{kind}: true {true}, judged {given}">'
+    words = f"<b>{kind}</b>: {true} judged {given}, sure by {sure}<br>{where}"
+    return f"<figure>{picture}<figcaption>{words}</figcaption></figure>"

@@ -1,0 +1,66 @@
+"""What a test of one run found, and the rows of predictions.csv."""
+
+import csv
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zdd import decide, files
+from zdd.decide import Threshold
+from zdd.records import Columns, Record, Task
+from zdd.rundir import RunDir
+from zdd.stats import Figure
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One run on its test images; `records[i]` is the image of row i of the columns."""
+
+    run: RunDir
+    task: Task
+    threshold: Threshold | None
+    columns: Columns
+    records: list[Record]
+    figures: dict[str, Figure]
+    looks: int = 1  # how often the test split was looked at, this time included
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """The class that each image was given, (N,)."""
+        return decide.verdict(self.columns, self.threshold.value if self.threshold else None)
+
+    @cached_property
+    def confidence(self) -> NDArray[np.float64]:
+        """How sure the model was of what it gave, (N,): the class's probability, else the distance to the threshold."""
+        if self.columns.probability is not None:
+            return self.columns.probability[np.arange(self.columns.n), self.predicted]
+        return np.abs(self.columns.score - (self.threshold.value if self.threshold else 0.0))
+
+    @cached_property
+    def mistakes(self) -> list[int]:
+        """Rows of the images that were judged wrongly, the most confident mistake first."""
+        wrong = np.flatnonzero(self.predicted != self.columns.label)
+        return sorted(wrong.tolist(), key=lambda i: (-self.confidence[i], i))
+
+
+def write_predictions(path: Path, tested: Tested) -> None:
+    """Write predictions.csv: image, label, predicted, score, argmax, probability/<class>, all classes by name."""
+    columns, classes = tested.columns, tested.task.classes
+    head = ["image", "label", "predicted", "score", "argmax"]
+    table = []
+    for i, record in enumerate(tested.records):
+        label, given, likely = (classes[kind[i]] for kind in (columns.label, tested.predicted, columns.argmax))
+        table.append([record.path, label, given, repr(float(columns.score[i])), likely])
+    if columns.probability is not None:
+        head += [f"probability/{name}" for name in classes]
+        table = [row + [repr(p) for p in columns.probability[i].tolist()] for i, row in enumerate(table)]
+    if columns.uncertainty is not None:
+        head.append("uncertainty")
+        table = [[*row, repr(float(columns.uncertainty[i]))] for i, row in enumerate(table)]
+    with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(head)
+        writer.writerows(table)
