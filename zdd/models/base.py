@@ -20,6 +20,7 @@ class Recipe:
     optimizer: Section
     scheduler: Section | None
     epochs: int
+    monitor: str = "val/loss"  # what a scheduler that waits for an improvement looks at
 
 
 class ZddModel(pl.LightningModule):
@@ -53,8 +54,12 @@ class ZddModel(pl.LightningModule):
         """Parameter groups for the optimizer, each with its learning rate."""
         return [{"params": [p for p in self.net.parameters() if p.requires_grad], "lr": lr}]
 
+    def scheduled_epochs(self, epochs: int) -> int:
+        """Epochs that the learning rate's schedule spans, of all."""
+        return epochs
+
     def start_epoch(self, epoch: int) -> None:
-        """What changes with the epoch (0, 1, ...): a transfer strategy's stages. Idempotent, so that resuming may call it."""
+        """What changes with the epoch (0, 1, ...): a strategy's stages. Idempotent, so that resuming may call it."""
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) normalised -> the net's raw output."""
@@ -73,7 +78,9 @@ class ZddModel(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
         """Lightning's hook: one step."""
         loss = self.loss(batch)
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["label"]), sync_dist=True)
+        self.log(
+            "train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["label"]), sync_dist=True
+        )
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
@@ -88,7 +95,9 @@ class ZddModel(pl.LightningModule):
         """Lightning's hook: the optimizer is made here, when the head stands, never before."""
         if self.recipe is None:
             raise RuntimeError("a model without a recipe cannot be trained")
-        return optim.configure(self.groups, self.recipe.optimizer, self.recipe.scheduler, self.recipe.epochs)
+        recipe = self.recipe
+        epochs = self.scheduled_epochs(recipe.epochs)
+        return optim.configure(self.groups, recipe.optimizer, recipe.scheduler, epochs, recipe.monitor)
 
 
 def predict_batch(model: ZddModel, image: Tensor) -> Prediction:

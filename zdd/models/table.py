@@ -1,0 +1,54 @@
+"""What each backbone costs: parameters, and arithmetic an image."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from zdd.errors import ZddError
+from zdd.models import backbones
+from zdd.settings import BACKBONES
+
+
+def rows(
+    names: Iterable[str] = BACKBONES, *, image_size: tuple[int, int] = (224, 224), n_classes: int = 2
+) -> list[dict[str, Any]]:
+    """One row a backbone, on the meta device, so without memory for weights.
+
+    Args:
+        names: Backbones.
+        image_size: Height and width in pixels.
+        n_classes: Outputs of the head, which count.
+
+    Returns:
+        `backbone`; `image_size` [h, w]; `parameters`; `gflops` an image, in 10^9 floating-point operations, a multiplication
+        with its addition being two; `error` instead of the last two where the network can't take the size, or timm is
+        not installed.
+    """
+    return [_row(name, image_size, n_classes) for name in names]
+
+
+def _row(name: str, image_size: tuple[int, int], n_classes: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"backbone": name, "image_size": list(image_size)}
+    try:
+        with torch.device("meta"), _without_fast_path():
+            net = backbones.build(name, n_classes, image_size).eval()
+            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+                net(torch.empty(1, 3, *image_size))
+    except ZddError as error:
+        return {**row, "error": "; ".join(error.lines)}
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    return {**row, "parameters": parameters, "gflops": counter.get_total_flops() / 1e9}
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    # The fused transformer layer hides its attention from the counter.
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
