@@ -25,7 +25,7 @@ MARK = "labels.json"  # says that a folder was drawn here, so that it may be dra
 README = "README.md"
 IMAGES, MASKS = "images", "masks"
 OURS = {TABLE, MARK, README, IMAGES, MASKS}
-PICTURES_A_PART = 3
+PICTURES_A_PART = 2
 DRAWING = 1  # raise when the same seed draws other pictures than before
 
 _README = """# labels

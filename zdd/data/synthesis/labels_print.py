@@ -1,18 +1,19 @@
 """The printed label in its own plane: a sticker, the ink on it, and what went wrong in the printer."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+Plane = NDArray[np.floating[Any]]
 Fault = Literal["no_fail", "crooked_print", "half_printed", "not_fully_printed", "wrong_date"]
 FAULTS: tuple[Fault, ...] = ("no_fail", "crooked_print", "half_printed", "not_fully_printed", "wrong_date")
 
 MADE_IN = 2026  # every part is made in this year: a date of use before it is wrong
 TOLERANCE_DEGREES = 1.5  # a print turned by no more than this on its sticker is good
-CROOKED_DEGREES = (7.0, 15.0)
+CROOKED_DEGREES = (9.0, 18.0)
 _STICKERS = (  # sticker, ink
     ((240, 240, 236), (28, 28, 32)),
     ((236, 228, 204), (44, 34, 30)),
@@ -30,13 +31,11 @@ _NAMES = ("OIL FILTER", "PUMP UNIT", "VALVE KIT", "FUEL FILTER", "GEAR SEAL", "B
 class Label:
     """A label as it came out of the printer."""
 
-    colour: NDArray[np.float32]  # (H, W, 3) in [0, 1]
-    fault: NDArray[np.float32]  # (H, W) 1 in the faulty region
+    colour: Plane  # (H, W, 3) in [0, 1]
+    fault: Plane  # (H, W) 1 in the faulty region
 
 
-def fractal(
-    rng: np.random.Generator, height: int, width: int, *, cell: float = 0.25, octaves: int = 4
-) -> NDArray[np.float32]:
+def fractal(rng: np.random.Generator, height: int, width: int, *, cell: float = 0.25, octaves: int = 4) -> Plane:
     """Smooth noise of several scales, (height, width), mean 0, standard deviation 1.
 
     Args:
@@ -52,7 +51,7 @@ def fractal(
         coarse = rng.standard_normal((int(height / step) + 3, int(width / step) + 3), dtype=np.float32)
         fine = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
         total += np.asarray(fine) / 2**octave
-    return (total - total.mean()) / (total.std() + 1e-6)
+    return np.asarray((total - total.mean()) / (total.std() + 1e-6))
 
 
 def print_label(rng: np.random.Generator, fault: Fault, *, width: int, height: int) -> Label:
@@ -76,33 +75,27 @@ def _print_box(width: int, height: int) -> tuple[int, int, int, int]:
     return int(0.07 * width), int(0.10 * height), int(0.93 * width), int(0.90 * height)
 
 
-def _box(box: tuple[int, int, int, int], width: int, height: int) -> NDArray[np.float32]:
+def _box(box: tuple[int, int, int, int], width: int, height: int) -> Plane:
     region = np.zeros((height, width), np.float32)
     region[box[1] : box[3], box[0] : box[2]] = 1
     return region
 
 
-def _text(rng: np.random.Generator, *, wrong: bool, width: int, height: int) -> tuple[Image.Image, NDArray[np.float32]]:
+def _text(rng: np.random.Generator, *, wrong: bool, width: int, height: int) -> tuple[Image.Image, Plane]:
     """The ink as it should be, an "L" image, and the region of the date."""
     cover = Image.new("L", (width, height), 0)
     pen = ImageDraw.Draw(cover)
     left, top, right, bottom = _print_box(width, height)
     tall = bottom - top
     year = rng.integers(2000, 2020) if wrong else rng.integers(MADE_IN, MADE_IN + 4)
-    date = f"{year}-{rng.integers(1, 13):02d}"
-    order = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
-    shares = np.array([0.24, 0.44, 0.32])[order]  # name, date, code
-    starts = top + tall * np.concatenate(([0.0], np.cumsum(shares)[:-1]))
-    region = np.zeros((height, width), np.float32)
-    for kind, start, share in zip(order, starts, shares, strict=True):
-        box = (left, int(start + 0.02 * tall), right, int(start + (share - 0.02) * tall))
-        if kind == 0:
-            _write(pen, _NAMES[rng.integers(len(_NAMES))], box)
-        elif kind == 1:
-            drawn = _write(pen, date, box)
-            region[drawn[1] : drawn[3], drawn[0] : drawn[2]] = 1
-        else:
-            _code(rng, pen, box)
+    date = f"{rng.integers(1, 13):02d}.{year % 100:02d}"  # month and year of use
+    line = [
+        (left, int(top + first * tall), right, int(top + last * tall))
+        for first, last in ((0.0, 0.18), (0.22, 0.72), (0.76, 1.0))
+    ]
+    _write(pen, _NAMES[rng.integers(len(_NAMES))], line[0])
+    region = _box(_write(pen, date, line[1]), width, height)
+    _code(rng, pen, line[2])
     if rng.random() < 0.4:
         pen.rectangle((left - 4, top - 4, right + 4, bottom + 4), outline=255, width=max(2, width // 120))
     return cover, region
@@ -136,7 +129,7 @@ def _code(rng: np.random.Generator, pen: ImageDraw.ImageDraw, box: tuple[int, in
     _write(pen, f"L{rng.integers(100, 1000)}", (int(split + 4 * unit), top, right, bottom))
 
 
-def _ink_left(rng: np.random.Generator, fault: Fault, height: int, width: int) -> NDArray[np.float32]:
+def _ink_left(rng: np.random.Generator, fault: Fault, height: int, width: int) -> Plane:
     """How much of the ink reached the sticker, (height, width) in [0, 1]."""
     keep = 0.92 + 0.05 * fractal(rng, height, width, cell=0.08)
     if fault == "half_printed":
@@ -146,10 +139,10 @@ def _ink_left(rng: np.random.Generator, fault: Fault, height: int, width: int) -
         keep = keep * np.where(gone, 0.03, 1)
     elif fault == "not_fully_printed":
         keep = keep * (_dead_nozzles(rng, height, width) if rng.random() < 0.5 else _dry_patches(rng, height, width))
-    return np.clip(keep, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(keep, 0, 1))
 
 
-def _dead_nozzles(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+def _dead_nozzles(rng: np.random.Generator, height: int, width: int) -> Plane:
     """Rows of the print head that gave no ink: two or three bands that cross the print."""
     keep = np.ones((height, width), np.float32)
     count = int(rng.integers(2, 4))
@@ -160,14 +153,14 @@ def _dead_nozzles(rng: np.random.Generator, height: int, width: int) -> NDArray[
     return keep
 
 
-def _dry_patches(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+def _dry_patches(rng: np.random.Generator, height: int, width: int) -> Plane:
     """Blobs without ink over a quarter to two fifths of the print."""
     noise = fractal(rng, height, width, cell=0.3, octaves=3)
     level = np.quantile(noise, rng.uniform(0.25, 0.4))
     return np.clip((noise - level) / 0.15, 0.05, 1).astype(np.float32)
 
 
-def _turn(values: NDArray[np.float32], angle: float, shift: tuple[int, int]) -> NDArray[np.float32]:
+def _turn(values: Plane, angle: float, shift: tuple[int, int]) -> Plane:
     """Turn (H, W) about its middle by `angle` degrees and move it by `shift` (x, y) pixels; 0 comes in."""
     image = Image.fromarray(values.astype(np.float32))
     return np.asarray(image.rotate(angle, Image.Resampling.BILINEAR, translate=shift), np.float32)

@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from zdd.data.synthesis.labels_print import Fault, fractal, print_label
-
-Plane = NDArray[np.float32]
+from zdd.data.synthesis.labels_print import Fault, Plane, fractal, print_label
 
 _PAINTS = (
     (70, 74, 80), (128, 132, 138), (36, 40, 46), (42, 70, 112),
@@ -68,7 +65,7 @@ def _outline(rng: np.random.Generator, x: Plane, y: Plane) -> tuple[Plane, Plane
     return depth, 0.45 * np.sqrt(np.clip(1.1 - (y / size[1]) ** 2, 0, None))  # a can that lies on its side
 
 
-def _fittings(rng: np.random.Generator, x: Plane, y: Plane, depth: Plane, label: NDArray[np.float64]) -> Plane:
+def _fittings(rng: np.random.Generator, x: Plane, y: Plane, depth: Plane, label: Plane) -> Plane:
     """Grooves along the edge, screws around the label, a cap: relief only."""
     relief = np.zeros_like(x)
     for _ in range(rng.integers(0, 3)):
@@ -125,17 +122,16 @@ def photograph(part: Part, rng: np.random.Generator, *, size: int) -> tuple[Imag
     return _camera(scene, rng, size), mask.point(lambda value: 255 * (value >= 128))
 
 
-def _pose(rng: np.random.Generator) -> NDArray[np.float64]:
+def _pose(rng: np.random.Generator) -> Plane:
     """A homography from the picture's plane ([-1, 1], y down) to the part's: turn, size, place and a slight tilt."""
     angle, scale = np.radians(np.clip(rng.normal(0, 6), -14, 14)), rng.uniform(0.96, 1.12)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1 / scale]])
     move = np.array([[1, 0, rng.uniform(-0.07, 0.07)], [0, 1, rng.uniform(-0.07, 0.07)], [0, 0, 1]])
     tilt = np.array([[1, 0, 0], [0, 1, 0], [rng.normal(0, 0.04), rng.normal(0, 0.04), 1]])
-    matrix: NDArray[np.float64] = turn @ tilt @ move
-    return matrix / matrix[2, 2]
+    return np.asarray(turn @ tilt @ move)
 
 
-def _project(values: Plane, pose: NDArray[np.float64], canvas: int) -> Plane:
+def _project(values: Plane, pose: Plane, canvas: int) -> Plane:
     """Map (P, P, 4) in [0, 1] from the part's plane into the picture, (canvas, canvas, 4)."""
     to_unit = np.array([[2 / canvas, 0, -1], [0, 2 / canvas, -1], [0, 0, 1]])
     side = values.shape[0]
@@ -151,20 +147,18 @@ def _light(part: Part, rng: np.random.Generator) -> Plane:
     """What the part sends to the camera: one lamp, the hall around it, a highlight; (P, P, 3)."""
     side = part.height.shape[0]
     down, right = np.gradient(part.height, np.float32(2 / side))
-    normal = np.stack((-right, -down, np.ones_like(right)), axis=2)
-    normal /= np.linalg.norm(normal, axis=2, keepdims=True)
     y, x = np.meshgrid(*2 * [np.linspace(-1, 1, side, dtype=np.float32)], indexing="ij")
-    around, high = rng.uniform(0, 2 * np.pi), rng.uniform(1.0, 2.4)
-    to_lamp = np.stack((1.6 * np.cos(around) - x, 1.6 * np.sin(around) - y, np.full_like(x, high)), axis=2)
-    far = np.linalg.norm(to_lamp, axis=2, keepdims=True)
-    to_lamp /= far
-    between = to_lamp + np.array((0, 0, 1), np.float32)
-    between /= np.linalg.norm(between, axis=2, keepdims=True)
-    diffuse = np.clip((normal * to_lamp).sum(2), 0, None) * (np.median(far) / far[..., 0]) ** 1.5
-    highlight = part.gloss * np.clip((normal * between).sum(2), 0, None) ** rng.uniform(30, 90)
+    around, high = rng.uniform(0, 2 * np.pi), np.float32(rng.uniform(1.0, 2.4))
+    to_x, to_y = np.float32(1.6 * np.cos(around)) - x, np.float32(1.6 * np.sin(around)) - y
+    far = np.sqrt(to_x**2 + to_y**2 + high**2)
+    facing = 1 / np.sqrt(right**2 + down**2 + 1)  # of the surface's normal, (-right, -down, 1) before scaling
+    toward = (high - right * to_x - down * to_y) / far * facing
+    between = np.sqrt(2 + 2 * high / far)  # length of lamp direction plus viewing direction (0, 0, 1)
+    diffuse = np.clip(toward, 0, None) * (np.median(far) / far) ** 1.5
+    highlight = part.gloss * np.clip((toward + facing) / between, 0, None) ** rng.uniform(30, 90)
     share = rng.uniform(0.35, 0.6)  # of the light that comes from the hall
     lit = part.colour * (share + (1.5 - share) * diffuse)[..., None] + highlight[..., None]
-    return (lit * rng.uniform(0.8, 1.1)).astype(np.float32)
+    return np.asarray(lit * rng.uniform(0.8, 1.1), np.float32)
 
 
 def _shadow(inside: Plane, rng: np.random.Generator) -> Plane:
@@ -185,14 +179,14 @@ def _bench(rng: np.random.Generator, canvas: int) -> Plane:
     along = np.linspace(0, 1, canvas, dtype=np.float32)[:, None, None]
     if kind == "belt":
         ribs = np.sin(2 * np.pi * (along * rng.uniform(14, 30) + rng.random()))
-        return rng.uniform(0.1, 0.25) + 0.02 * ribs + 0.015 * noise + 0.02 * fine
+        return np.asarray(rng.uniform(0.1, 0.25) + 0.02 * ribs + 0.015 * noise + 0.02 * fine)
     if kind == "steel":
         lines = rng.standard_normal((canvas, 1, 1), dtype=np.float32)
-        return rng.uniform(0.4, 0.65) + 0.03 * noise + 0.02 * lines + 0.01 * fine
+        return np.asarray(rng.uniform(0.4, 0.65) + 0.03 * noise + 0.02 * lines + 0.01 * fine)
     if kind == "concrete":
-        return rng.uniform(0.35, 0.6) + 0.04 * noise + 0.04 * fine
+        return np.asarray(rng.uniform(0.35, 0.6) + 0.04 * noise + 0.04 * fine)
     tints = np.array(((0.2, 0.3, 0.45), (0.45, 0.2, 0.18), (0.25, 0.4, 0.28), (0.6, 0.55, 0.4)), np.float32)
-    return tints[rng.integers(4)] * rng.uniform(0.7, 1.3) + 0.015 * noise + 0.005 * fine
+    return np.asarray(tints[rng.integers(4)] * rng.uniform(0.7, 1.3) + 0.015 * noise + 0.005 * fine)
 
 
 def _camera(scene: Plane, rng: np.random.Generator, size: int) -> Image.Image:
