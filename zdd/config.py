@@ -11,7 +11,7 @@ from zdd.errors import ZddError
 from zdd.located import Key, branch, dotted, origins, plain
 from zdd.plugins import FOLDERS, available
 from zdd.settings import Config, DatasetSettings, Section
-from zdd.wording import at
+from zdd.wording import at, setting
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,20 @@ class Loaded:
     name: str
     merged: dict[str, Any]
     origin: dict[str, str]
+
+    def rows(self) -> list[tuple[str, Any, str]]:
+        """Every setting: its dotted name, its value, what set it."""
+        complete = as_dict(self.config)
+        return [(dotted(key), at(complete, key), self.origin[dotted(key)]) for key in _settings(complete)]
+
+    def located(self, line: str) -> str:
+        """A line on a setting ("optimizer.lr = -1: ...") with what set it, if it begins with a setting."""
+        for name, value, origin in sorted(self.rows(), key=lambda row: -len(row[0])):
+            text = setting((name,), value)
+            head = text if line.startswith(f"{text}:") else name
+            if line.startswith((f"{head}:", f"{head} ")):
+                return f"{head} ({origin}){line.removeprefix(head)}"
+        return line
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Loaded:
@@ -103,10 +117,13 @@ def _filled(default: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
 def _origin(complete: dict[str, Any], places: dict[Key, str]) -> dict[str, str]:
     """What set each setting of a complete configuration; a plug-in's own default is in its source."""
     found = {}
-    for key in origins(branch(complete, "")):
-        if not isinstance(at(complete, key), dict):
-            found[dotted(key)] = places.get(key) or _signature(complete, key) or _place(key, places)
+    for key in _settings(complete):
+        found[dotted(key)] = places.get(key) or _signature(complete, key) or _place(key, places)
     return found
+
+
+def _settings(complete: dict[str, Any]) -> list[Key]:
+    return [key for key in origins(branch(complete, "")) if not isinstance(at(complete, key), dict)]
 
 
 def _signature(complete: dict[str, Any], key: Key) -> str | None:

@@ -26,16 +26,20 @@ def find(value: dict[str, Any], wrong: set[Key]) -> list[Mistake]:
     return found
 
 
-def _threshold(target: float | None, rule: str) -> str | None:
-    if rule == "youden" and target is not None:
-        return "the rule 'youden' takes no target; write null"
+def _target_missing(rule: str, target: float | None) -> str | None:
     meaning = {
         "false_alarms": "the largest share of good parts that may be stopped",
         "missed": "the largest share of defects that may slip through",
         "fixed": "the threshold itself",
     }
-    if rule in meaning and target is None:
-        return f"the rule '{rule}' needs one, from 0 to 1: {meaning[rule]}"
+    if target is None and rule in meaning:
+        return f"needs threshold.target, a number from 0 to 1: {meaning[rule]}"
+    return None
+
+
+def _target_idle(target: float | None, rule: str) -> str | None:
+    if target is not None and rule == "youden":
+        return "the rule 'youden' takes no target; take it out, or write null"
     return None
 
 
@@ -80,7 +84,8 @@ def _batch(batch_size: int, devices: int) -> str | None:
 
 
 RULES: dict[Callable[..., str | None], tuple[str, ...]] = {  # what each rule reads; the first is what it speaks of
-    _threshold: ("threshold.target", "threshold.rule"),
+    _target_missing: ("threshold.rule", "threshold.target"),
+    _target_idle: ("threshold.target", "threshold.rule"),
     _split: ("dataset.split.val", "dataset.split.test"),
     _monitor: ("monitor", "dataset.good_class"),
     _classes: ("dataset.classes", "dataset.good_class"),

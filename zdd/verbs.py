@@ -1,0 +1,215 @@
+"""What each word on the command line does. What it needs is imported when it runs, torch last."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace as Args
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zdd.errors import ZddError
+
+if TYPE_CHECKING:
+    from zdd.config import Loaded
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument as argparse's add_argument takes it."""
+
+    name: str
+    options: dict[str, Any]
+
+
+def argument(name: str, about: str, **options: Any) -> Argument:
+    """An argument with its help."""
+    return Argument(name, {"help": about, **options})
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A word on the command line; it does something, or has verbs below it."""
+
+    about: str
+    run: Callable[[Args], Result] | None = None
+    arguments: tuple[Argument, ...] = ()
+    examples: tuple[str, ...] = ()  # what stands after the verb
+    usage: tuple[str, ...] = ()  # the same, where argparse's own would mislead
+    note: str = ""
+    below: dict[str, Verb] = field(default_factory=dict)
+
+
+def train(args: Args) -> Result:
+    """Train an experiment, or print its configuration, or go on with what was stopped."""
+    settings = [*args.set, *args.settings]
+    if args.resume:
+        if args.experiment or settings or args.print_config or args.n_runs is not None:
+            raise ZddError("--resume goes on with the run's own configuration; give it alone")
+        from zdd import experiment
+
+        return experiment.resume(args.resume)
+    n_runs = 1 if args.n_runs is None else args.n_runs
+    if n_runs < 1:
+        raise ZddError(f"--n_runs = {n_runs}: must be at least 1")
+    if not args.experiment:
+        raise ZddError("which experiment? Name a file, or one that lies in experiments/; see --help")
+    from zdd import config
+
+    loaded = config.load(args.experiment, settings)
+    if args.print_config:
+        return _print_config(loaded)
+    from zdd import experiment
+
+    _check_with_torch(loaded)
+    args.begun = _watch(args.runs / loaded.name / "latest")
+    return experiment.run_experiment(loaded, n_runs=n_runs, runs=args.runs)
+
+
+def test(args: Args) -> Result:
+    """Test finished runs."""
+    from zdd import examine
+
+    return examine.examine(args.run_path, device=args.device)
+
+
+def predict(args: Args) -> Result:
+    """Judge new images."""
+    from zdd import predict
+
+    return predict.predict(args.run_path, args.images, out=args.out, device=args.device)
+
+
+def models(_: Args) -> Result:
+    """List the backbones."""
+    from zdd.models import table
+
+    rows = table.rows()
+    _show(list(rows[0]), [[str(cell) for cell in row.values()] for row in rows])
+    return {"models": rows}
+
+
+def labels(args: Args) -> Result:
+    """Draw the data set `labels`."""
+    from zdd.data.synthesis import labels
+
+    return labels.draw(args.out, per_class=args.per_class, seed=args.seed)
+
+
+def schema(args: Args) -> Result:
+    """Print or write the schema of experiment files."""
+    from zdd import schema
+
+    return {"written": str(schema.write())} if args.write else schema.build()
+
+
+def _check_with_torch(loaded: Loaded) -> None:
+    """torch's own names and keywords, before any data is read."""
+    from zdd.data import augment
+    from zdd.models import build
+
+    mistakes = [*build.check(loaded.config), *augment.check(loaded.config)]
+    if mistakes:
+        raise ZddError(*(loaded.located(mistake) for mistake in mistakes))
+
+
+def _print_config(loaded: Loaded) -> Result:
+    from zdd import config
+
+    rows = [[name, json.dumps(value, ensure_ascii=False), origin] for name, value, origin in loaded.rows()]
+    _show(["setting", "value", "set by"], rows)
+    return {**config.as_dict(loaded.config), "$origin": loaded.origin}
+
+
+def _show(columns: list[str], rows: list[list[str]]) -> None:
+    """A table for people, on standard error."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console(stderr=True, highlight=False, markup=False).print(table)
+
+
+def _watch(latest: Path) -> Callable[[], Path | None]:
+    """Ask it later whether runs were begun since, and get where."""
+    before = latest.stat().st_mtime_ns if latest.is_file() else None
+    return lambda: latest if latest.is_file() and latest.stat().st_mtime_ns != before else None
+
+
+DEVICE = argument("--device", "auto (CUDA where there is one), cpu, cuda, cuda:1, ...", default="auto", metavar="NAME")
+VERBS = {
+    "train": Verb(
+        "Train what an experiment file describes.",
+        train,
+        (
+            argument("experiment", "a file, or its name in experiments/", metavar="EXPERIMENT", nargs="?"),
+            argument("--n_runs", "train N seeds: seed, seed + 1, ... (1)", type=int, metavar="N"),
+            argument("--runs", "where runs are kept (runs/)", type=Path, metavar="DIR", default=Path("runs")),
+            argument("--resume", "take up a run or a group that was stopped", type=Path, metavar="RUN"),
+            argument("--set", "a setting; in short: --KEY VALUE", action="append", default=[], metavar="KEY=VALUE"),
+            argument("--print_config", "print every setting and what set it; do not train", action="store_true"),
+        ),
+        (
+            "casting_mobilenet --n_runs 5",
+            "casting_mobilenet --optimizer.lr 0.001 --set model.transfer=partial",
+            "casting_mobilenet --epochs=3 --print_config",
+            "--resume runs/casting_mobilenet/latest",
+        ),
+        ("EXPERIMENT [options] [--KEY VALUE ...]", "--resume RUN"),
+        "docs/configuration.md lists every setting; --KEY VALUE and --KEY=VALUE are short for --set KEY=VALUE.",
+    ),
+    "test": Verb(
+        "Test finished runs on their test images and write report.html.",
+        test,
+        (
+            argument("run_path", "one run, or a group of runs: runs/NAME/latest", metavar="RUN", type=Path),
+            DEVICE,
+        ),
+        ("runs/casting_mobilenet/latest", "runs/casting_mobilenet/latest/run_0 --device cpu"),
+    ),
+    "predict": Verb(
+        "Judge new images with a finished run, a line an image.",
+        predict,
+        (
+            argument("run_path", "a finished run; of a group, its first finished run", metavar="RUN", type=Path),
+            argument("images", "files; folders with all below", metavar="IMAGE_OR_FOLDER", type=Path, nargs="+"),
+            argument("--out", ".csv or .jsonl; without it, JSON lines are printed", type=Path, metavar="FILE"),
+            DEVICE,
+        ),
+        ("runs/casting_mobilenet/latest part.png", "runs/casting_mobilenet/latest new_parts/ --out verdicts.csv"),
+    ),
+    "models": Verb("List the backbones with their size and cost.", models, (), ("",)),
+    "data": Verb(
+        "Make data sets.",
+        examples=("labels data/labels --per-class 60 --seed 0",),
+        below={
+            "labels": Verb(
+                "Draw photographs of products with printed labels: good prints and four faults.",
+                labels,
+                (
+                    argument("out", "a new folder, or one that this command made", metavar="OUT", type=Path),
+                    argument("--per-class", "images of each class", type=int, required=True, metavar="N"),
+                    argument("--seed", "the same seed draws the same pictures (0)", type=int, default=0, metavar="S"),
+                ),
+                ("data/labels --per-class 60 --seed 0",),
+            )
+        },
+    ),
+    "schema": Verb(
+        "The JSON schema of experiment files, for editors.",
+        schema,
+        (argument("--write", "write configs/schema.json instead of printing", action="store_true"),),
+        ("", "--write"),
+    ),
+}
+OPTIONS = tuple(each.name for each in VERBS["train"].arguments if each.name.startswith("--"))
+ZDD = Verb(
+    "Zero-defect manufacturing: one JSON file in, a defect detector out.",
+    examples=("train casting_mobilenet --n_runs 5", "test runs/casting_mobilenet/latest", "train --help"),
+    below=VERBS,
+)
