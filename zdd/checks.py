@@ -1,14 +1,14 @@
 """Is this a configuration? Every mistake is found at once, before torch is imported."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from zdd import crosschecks, options
 from zdd.located import Key
 from zdd.plugins import REQUIRED, Option, available, nearest, one_of
 from zdd.plugins import unknown as unknown_plugin
-from zdd.settings import BACKBONES, Config, DatasetSettings, Section, Strict
+from zdd.settings import BACKBONES, Config, DatasetSettings, Rate, Section, Strict
 from zdd.wording import ABSENT, Mistake, mistakes, unknown
 
 SHARED = tuple(name for name in DatasetSettings.model_fields if name != "options")
@@ -21,7 +21,7 @@ class OptimizerSettings(Strict):
     model_config = ConfigDict(extra="allow")
 
     name: str
-    lr: Annotated[float, Field(gt=0)] = 1.0
+    lr: Rate = 1.0
 
 
 class SchedulerSettings(Strict):

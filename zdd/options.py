@@ -2,7 +2,7 @@
 
 import ast
 from functools import cache
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, get_origin
 
 from pydantic import create_model
 
@@ -11,7 +11,8 @@ from zdd.plugins import Option, available
 
 TYPES: dict[str, Any] = {
     **{kind.__name__: kind for kind in (int, float, str, bool)},
-    **{name: getattr(settings, name) for name in ("Section", "Share", "Count", "Positive", "Side", "Backbone")},
+    "Section": settings.Section,
+    **{name: alias for name, alias in vars(settings).items() if get_origin(alias) is Annotated},
 }
 
 

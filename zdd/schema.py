@@ -98,7 +98,7 @@ def _plugin(kind: str, shared: dict[str, Schema] | None = None) -> Schema:
         own = {option: _option(kind, name, option) for option in plugin.options}
         takes = {"properties": own, "propertyNames": {"enum": ["name", *(shared or {}), *own]}}
         choices.append({"if": {"properties": {"name": {"const": name}}, "required": ["name"]}, "then": takes})
-        properties |= dict.fromkeys(own, True)  # without a name it is the lower layer's plug-in that is meant
+        properties |= {option: {} for option in own}  # without a name it is the lower layer's plug-in that is meant
     names = {"enum": list(available(kind)), "description": _each(kind)}
     return {"anyOf": [names, _object({**(shared or {}), "name": names, **properties}) | {"allOf": choices}]}
 

@@ -11,6 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+Factor = Annotated[float, Field(gt=0, le=1)]
+Amount = Annotated[float, Field(ge=0)]
 Side = Annotated[int, Field(ge=8, le=8192)]
 
 BACKBONES = (
@@ -96,7 +99,7 @@ class PreprocessSettings(Strict):
     channels: Literal["rgb", "gray"]  # gray: one brightness, repeated to the three channels that every backbone takes
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
     mean: Annotated[list[float], Field(min_length=3, max_length=3)]  # of values in [0, 1]
-    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
+    std: Annotated[list[Rate], Field(min_length=3, max_length=3)]
 
 
 class LoaderSettings(Strict):
@@ -104,7 +107,7 @@ class LoaderSettings(Strict):
 
     workers: Count | None  # processes that load; null: chosen by zdd
     cache: bool  # keep decoded, resized images on disk
-    cache_gb: Annotated[float, Field(gt=0)]
+    cache_gb: Rate
 
 
 class ThresholdSettings(Strict):
@@ -121,7 +124,7 @@ class TrainerSettings(Strict):
     devices: Positive
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
     accumulate: Positive  # batches whose gradients are added up before a step
-    gradient_clip: Annotated[float, Field(ge=0)]  # largest norm of the gradient; 0 is off
+    gradient_clip: Amount  # largest norm of the gradient; 0 is off
     channels_last: bool
     compile: bool
     deterministic: bool

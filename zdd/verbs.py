@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace as Args
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from zdd.config import Loaded
 
 Result = dict[str, Any]
+WIDTH = 160  # columns of a table that goes into a file
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,13 @@ def _print_config(loaded: Loaded) -> Result:
 def _show(columns: list[str], rows: list[list[str]]) -> None:
     """A table for people, on standard error."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*columns, box=None)
+    table = Table(*(Column(name, overflow="fold") for name in columns), box=None)
     for row in rows:
         table.add_row(*row)
-    Console(stderr=True, highlight=False, markup=False).print(table)
+    width = None if sys.stderr.isatty() else WIDTH
+    Console(stderr=True, highlight=False, markup=False, width=width).print(table)
 
 
 def _watch(latest: Path) -> Callable[[], Path | None]:

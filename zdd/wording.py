@@ -102,11 +102,12 @@ def _range(schema: dict[str, Any]) -> str:
     low, high, above = (schema.get(bound) for bound in ("minimum", "maximum", "exclusiveMinimum"))
     if low is not None and high is not None:
         return f" from {low:g} to {high:g}"
-    if low is not None:
-        return f" of at least {low:g}"
-    if high is not None:
-        return f" of at most {high:g}"
-    return f" greater than {above:g}" if above is not None else ""
+    bounds = [
+        *([f"of at least {low:g}"] if low is not None else []),
+        *([f"greater than {above:g}"] if above is not None else []),
+        *([f"{'of ' if above is None else ''}at most {high:g}"] if high is not None else []),
+    ]
+    return " " + " and ".join(bounds) if bounds else ""
 
 
 def _hint(given: Any, schema: dict[str, Any]) -> str:
