@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
-from zdd import weighted
+from zdd import metrics, weighted
 from zdd.report.tested import Tested
 
 GOOD, DEFECT, INK, SOFT = "#0B6FB8", "#D55E00", "#1B2733", "#8A97A5"  # told apart without colour vision too
@@ -18,7 +18,8 @@ STYLE: Any = {
     "font.size": 10, "axes.edgecolor": SOFT, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
     "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.color": "#E3E8ED", "axes.axisbelow": True, "axes.titlesize": 11, "axes.titlelocation": "left",
-    "legend.frameon": False, "svg.fonttype": "path", "svg.hashsalt": "zdd", "font.family": "DejaVu Sans",
+    "legend.framealpha": 0.92, "legend.edgecolor": "none", "svg.fonttype": "path", "svg.hashsalt": "zdd",
+    "font.family": "DejaVu Sans",
 }  # fmt: skip
 WIDE, HIGH = 5.2, 3.5  # inches
 POINTS = 400  # at most, on a curve
@@ -28,7 +29,8 @@ Floats = NDArray[np.float64]
 
 def charts(tested: Tested) -> dict[str, str]:
     """Name -> SVG: the confusions always, the score's charts only where there are good and defective images."""
-    drawn = {"confusion": confusion(tested)}
+    counts = metrics.confusion(tested.columns.label, tested.predicted, tested.task.n_classes)
+    drawn = {"confusion": confusion(tested.task.classes, counts)}
     if tested.columns.probability is not None:
         drawn["reliability"] = reliability(tested)
     defective = tested.columns.label > 0
@@ -129,7 +131,7 @@ def reliability(tested: Tested) -> str:
         return _svg(axes)
 
 
-def confusion(tested: Tested) -> str:
+def confusion_axes(tested: Tested) -> Axes:
     """Counts of true against given classes; the colour is the share of the true class."""
     classes, k = tested.task.classes, tested.task.n_classes
     counts = np.bincount(tested.columns.label * k + tested.predicted, minlength=k * k).reshape(k, k)
@@ -149,7 +151,35 @@ def confusion(tested: Tested) -> str:
             axes.text(
                 j, i, text, ha="center", va="center", color=ink, fontsize=11, weight="bold" if wrong else "normal"
             )
-        return _svg(axes)
+        return axes
+
+
+def confusion(classes: Sequence[str], counts: NDArray[np.int64]) -> str:
+    """Counts (K, K) of true against given classes; the colour is the share of the true class."""
+    k = len(classes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        side = min(9.0, max(3.5, 1.6 + 0.55 * k))
+        axes = _axes(max(WIDE, side + 1.0), side)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        names = [name if len(name) <= 22 else name[:21] + "…" for name in classes]
+        axes.set_xticks(range(k), names, rotation=0 if k <= 2 else 40, ha="center" if k <= 2 else "right")
+        axes.set_yticks(range(k), names)
+        axes.set(xlabel="judged", ylabel="true")
+        for i, j in np.argwhere(counts >= 0) if k <= 20 else np.argwhere(counts * (1 - np.eye(k)) > 0):
+            ink = "white" if share[i, j] > 0.55 else INK if counts[i, j] else SOFT
+            wrong = i != j and counts[i, j] > 0
+            text = str(counts[i, j])
+            axes.text(
+                j, i, text, ha="center", va="center", color=ink, fontsize=11, weight="bold" if wrong else "normal"
+            )
+        return axes
+
+
+def confusion(tested: Tested) -> str:
+    """`confusion_axes` as SVG."""
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        return _svg(confusion_axes(tested))
 
 
 def training(rows: Sequence[dict[str, float]]) -> dict[str, str]:
@@ -176,29 +206,30 @@ def training(rows: Sequence[dict[str, float]]) -> dict[str, str]:
     return drawn
 
 
-def forest(names: Sequence[str], points: dict[str, list[tuple[float, float, float] | None]]) -> str:
-    """Value and interval of several figures for several runs, one below the other."""
+def forest(points: dict[str, list[tuple[float, float, float] | None]]) -> str:
+    """Figure -> value, low and high of each run: one line a run, one below the other."""
+    n = max(len(row) for row in points.values())
     with mpl.rc_context(STYLE):
-        axes = _axes(9.0, 0.8 + 0.32 * len(names) * max(1, len(points)) ** 0.7)
-        for k, (figure, row) in enumerate(points.items()):
+        axes = _axes(9.0, 0.8 + 0.32 * len(points) * n**0.7)
+        for k, row in enumerate(points.values()):
             for i, point in enumerate(row):
-                at = -k - (i - (len(row) - 1) / 2) * 0.7 / max(len(row), 1)
+                at = -k - (i - (n - 1) / 2) * 0.7 / n
                 if point is not None:
                     axes.plot(point[1:], [at, at], color=SOFT, linewidth=2)
                     axes.plot(point[0], at, "o", color=GOOD, markersize=5)
             axes.axhline(-k - 0.5, color="#E3E8ED", linewidth=1)
-            del figure
         axes.set_yticks([-k for k in range(len(points))], list(points))
+        axes.set_ylim(-len(points) + 0.5, 0.5)
         axes.grid(visible=False, axis="y")
-        return _svg(axes, legend=False)
+        return _svg(axes)
 
 
 def _axes(width: float = WIDE, height: float = HIGH) -> Axes:
     return Canvas(figsize=(width, height), layout="constrained").add_subplot()
 
 
-def _svg(axes: Axes, *, legend: bool = True) -> str:
-    if legend and axes.get_legend_handles_labels()[0]:
+def _svg(axes: Axes) -> str:
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best", fontsize=9)
     buffer = io.StringIO()
     assert isinstance(axes.figure, Canvas)

@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from zdd import files
 from zdd.report import curves, style
-from zdd.report.sections import NAMES
+from zdd.report.sections import NAMES, mistake_card
 from zdd.report.summarise import EXPLAINED
 from zdd.report.words import percent
 from zdd.rundir import Group
 
 SHOWN = ("accuracy", "balanced_accuracy", "f1", "defect_recall", "false_alarm_rate", "auroc", "average_precision")
+HARD = 12  # images shown that several runs got wrong
 
 
 def write(group: Group, summary: dict[str, Any]) -> None:
@@ -31,6 +34,7 @@ def page(group: Group, summary: dict[str, Any], reports: dict[str, dict[str, Any
         _table(summary),
         "<h2>The runs side by side</h2>",
         _side_by_side(reports),
+        _hard(reports),
         _runs(reports),
     )
 
@@ -80,7 +84,27 @@ def _side_by_side(reports: dict[str, dict[str, Any]]) -> str:
         "Each run's figure with its own 95 % interval over the test images, in the order of the runs, from the top. "
         "Where the intervals overlap widely, the runs do not differ by more than these images can show."
     )
-    return style.chart("Figures of each run", curves.forest(list(reports), points), caption)
+    whole = style.chart("Figures of each run", curves.forest(points), caption)
+    classes = next(iter(reports.values()))["classes"]
+    drawn = (
+        style.chart(f"Confusions of {run}", curves.confusion(classes, np.array(report["confusion"])), "Rows are true.")
+        for run, report in reports.items()
+    )
+    return whole + style.charts(drawn)
+
+
+def _hard(reports: dict[str, dict[str, Any]]) -> str:
+    """Images that several runs got wrong: hard, or labelled wrongly."""
+    wrong: dict[str, list[dict[str, Any]]] = {}
+    for report in reports.values():
+        for mistake in report["mistakes"]:
+            wrong.setdefault(mistake["image"], []).append(mistake)
+    often = sorted((m for m in wrong.values() if len(m) > 1), key=lambda m: (-len(m), -m[0]["confidence"]))
+    if not often:
+        return ""
+    cards = (mistake_card(found[0], f"wrong in {len(found)} of {len(reports)} runs") for found in often[:HARD])
+    text = f"{len(often)} images were judged wrongly by more than one run: look whether their labels are right."
+    return f'<h3>Hard images</h3><p>{text}</p><div class="mistakes">{"".join(cards)}</div>'
 
 
 def _point(figure: dict[str, Any]) -> tuple[float, float, float] | None:

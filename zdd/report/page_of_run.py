@@ -1,11 +1,13 @@
 """The report of one run: verdict, figures, curves, confusions, mistakes, data, and how to make it again."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from zdd import files
 from zdd.report import curves, facts, sections, style
-from zdd.report.pictures import embed, write_mistakes
+from zdd.report.pictures import write_mistakes
+from zdd.report.sections import mistake_card
 from zdd.report.tested import Tested
 
 GALLERY = 24  # mistakes shown on the page; all of them lie in mistakes/
@@ -53,20 +55,20 @@ def page(report: dict[str, Any], svgs: dict[str, str], run: Path) -> str:
     Args:
         report: What report.json holds.
         svgs: Charts by name.
-        run: Where the mistakes' pictures lie.
+        run: The run's folder.
     """
     name = f"{run.parent.parent.name} / {run.parent.name} / {run.name}"
     drawn = [style.chart(*_titled(key, svgs[key])) for key in CHARTS if key in svgs]
     return style.page(
         f"Test report: {name}",
-        f"<h1>Test report</h1><p class=sub>{style.escape(name)}, tested {style.escape(report['tested_at'])}</p>",
+        f"<h1>Test report</h1><p class=sub>{style.escape(name)}, tested {style.escape(_when(report))}</p>",
         sections.verdict(report),
         "<h2>Figures</h2>",
         sections.figures(report),
         "<h2>Curves</h2>",
         style.charts(drawn),
         "<h2>Mistakes</h2>",
-        _gallery(report, run),
+        _gallery(report),
         "<h2>Data</h2>",
         sections.data(report),
         "<h2>How to reproduce</h2>",
@@ -74,12 +76,16 @@ def page(report: dict[str, Any], svgs: dict[str, str], run: Path) -> str:
     )
 
 
+def _when(report: dict[str, Any]) -> str:
+    return datetime.fromisoformat(report["tested_at"]).strftime("%Y-%m-%d %H:%M %Z")
+
+
 def _titled(key: str, svg: str) -> tuple[str, str, str]:
     title, caption = CHARTS[key]
     return title, svg, caption
 
 
-def _gallery(report: dict[str, Any], run: Path) -> str:
+def _gallery(report: dict[str, Any]) -> str:
     mistakes, n = report["mistakes"], sum(report["n"].values())
     if not mistakes:
         return f"<p>None of the {n} test images was judged wrongly.</p>"
@@ -88,12 +94,4 @@ def _gallery(report: dict[str, Any], run: Path) -> str:
         f"The {len(shown)} most confident are shown" if len(shown) < len(mistakes) else "The most confident come first"
     )
     text = f"{len(mistakes)} of {n} test images were judged wrongly. {rest}; all lie, larger, in the run's mistakes/."
-    return f'<p>{text}</p><div class="mistakes">{"".join(_card(mistake, run) for mistake in shown)}</div>'
-
-
-def _card(mistake: dict[str, Any], run: Path) -> str:
-    kind, true, given = (style.escape(mistake[key]) for key in ("kind", "true", "predicted"))
-    where, sure = style.escape(Path(mistake["image"]).name), f"{mistake['confidence']:.3f}"
-    picture = f'<img src="{embed(run / mistake["picture"])}" alt="{kind}: true {true}, judged {given}">'
-    words = f"<b>{kind}</b>: {true} judged {given}, sure by {sure}<br>{where}"
-    return f"<figure>{picture}<figcaption>{words}</figcaption></figure>"
+    return f'<p>{text}</p><div class="mistakes">{"".join(mistake_card(mistake) for mistake in shown)}</div>'

@@ -43,10 +43,15 @@ def write_mistakes(folder: Path, tested: Tested) -> dict[int, Path]:
     return pictures
 
 
+def upright(path: str) -> Image.Image:
+    """An image of any kind as 8-bit RGB, turned as its EXIF says."""
+    with open_image(path) as opened:
+        return to_rgb(ImageOps.exif_transpose(opened), (255, 255, 255))
+
+
 def annotate(tested: Tested, row: int) -> Image.Image:
     """The original image, upright and scaled to a readable size, below a bar that says what went wrong."""
-    with open_image(tested.records[row].path) as opened:
-        image = to_rgb(ImageOps.exif_transpose(opened), (255, 255, 255))
+    image = upright(tested.records[row].path)
     scale = SIDE / max(image.size)
     image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     lines = describe(tested, row)
@@ -75,11 +80,10 @@ def describe(tested: Tested, row: int) -> list[str]:
     return lines
 
 
-def embed(picture: Path, side: int = 420) -> str:
-    """A small JPEG of a picture as a data URI, for a page that needs no other file."""
-    with Image.open(picture) as image:
-        small = image.convert("RGB")
-    small.thumbnail((side, side * 2))
+def embed(path: str, side: int = 420) -> str:
+    """A small JPEG of an image as a data URI, for a page that needs no other file."""
+    small = upright(path)
+    small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

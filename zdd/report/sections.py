@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zdd.report import style
+from zdd.report.pictures import embed
 from zdd.report.words import percent
 
 SHARES = (
@@ -19,7 +20,7 @@ SHARES = (
     "false_alarm_rate",
 )
 NAMES = {
-    "accuracy": "Accuracy (with the threshold)",
+    "accuracy": "Accuracy (of the verdicts)",
     "argmax_accuracy": "Accuracy (most probable class)",
     "balanced_accuracy": "Balanced accuracy",
     "precision": "Precision, mean of classes",
@@ -49,7 +50,7 @@ def verdict(report: dict[str, Any]) -> str:
     if claims and claims["missed"]["n"]:
         count = claims["missed"]
         below = f"of {count['n']} {count['unit']}, {count['events']} missed; 95 % confidence"
-        tiles.append(("Escaping defects, at most", percent(count["at_most"]), below))
+        tiles.append(("Defects that escape, at most", percent(count["at_most"]), below))
     tiles.append(("Test images", str(sum(report["n"].values())), _counted(report["n"])))
     head = f'<p class="head">{style.escape(said["headline"])}</p>'
     box = f'<div class="verdict">{head}{style.tiles(tiles)}{style.paragraphs(said["sentences"])}</div>'
@@ -58,17 +59,21 @@ def verdict(report: dict[str, Any]) -> str:
 
 def figures(report: dict[str, Any]) -> str:
     """Every figure with its interval, how that was found, and validation beside it."""
-    whole = [name for name in report["test"] if "/" not in name]
-    rows = [_figure_row(NAMES.get(name, name), name, report) for name in whole]
+    # Two classes have one AUROC, and without a threshold the most probable class is the verdict.
+    same = ("auroc_macro", "average_precision_macro") if len(report["classes"]) == 2 and report["has_good"] else ()
+    same += () if report["has_good"] else ("argmax_accuracy",)
+    whole = [name for name in report["test"] if "/" not in name and name not in same]
+    rows = [_figure_row(name, report) for name in whole if report["test"][name]["value"] is not None]
     head = ["Figure", "Test", "95 % interval", "", "Images", "Validation", "Interval by"]
     per_class = [_class_row(name, report) for name in report["classes"]]
     notes = (
-        "Shares have Wilson's interval, all others the bootstrap's. Recall of a class: how many of its images were "
-        "found; precision: how many of those judged to be of it are. The validation images chose weights and "
-        "threshold, so their figures are a little too good."
+        "Shares have Wilson's interval, all others that of 1000 bootstrap resamples (percentiles). Recall of a class: "
+        "how many of its images were found; precision: how many of those judged to be of it are. The validation images "
+        "chose weights and threshold, so their figures are a little too good."
     )
     return (
         style.table(head, rows, numbers=(1, 2, 4, 5), raw=(3,))
+        + _absent(report)
         + "<h3>By class</h3>"
         + style.table(
             ["Class", "Test images", "Recall", "", "Precision", "", "F1", ""], per_class, numbers=(1, 2, 4, 6)
@@ -77,12 +82,22 @@ def figures(report: dict[str, Any]) -> str:
     )
 
 
-def _figure_row(title: str, name: str, report: dict[str, Any]) -> list[str]:
+def _absent(report: dict[str, Any]) -> str:
+    gone = [(name, figure) for name, figure in report["test"].items() if figure["value"] is None and "/" not in name]
+    each = "; ".join(f"{NAMES.get(name, name)} ({figure['method'].split(': ')[1]})" for name, figure in gone)
+    return f"<p class=sub>There is no such figure here: {style.escape(each)}.</p>" if gone else ""
+
+
+def _figure_row(name: str, report: dict[str, Any]) -> list[str]:
     figure, before = report["test"][name], report["validation"].get(name, {}).get("value")
     bar = style.bar(figure["value"], figure["low"], figure["high"])
-    value = "none" if figure["value"] is None else _number(figure["value"])
-    method = figure["method"][0].upper() + figure["method"][1:]
-    return [title, value, _between(figure, _number), bar, str(figure["n"]), _number(before), method]
+    method = (
+        (figure["method"][0].upper() + figure["method"][1:])
+        .replace(", 1000 times, percentiles", "")
+        .replace(", 1000 times", "")
+    )
+    interval = _between(figure, _number)
+    return [NAMES[name], _number(figure["value"]), interval, bar, str(figure["n"]), _number(before), method]
 
 
 def _class_row(name: str, report: dict[str, Any]) -> list[str]:
@@ -92,6 +107,18 @@ def _class_row(name: str, report: dict[str, Any]) -> list[str]:
         gone = figure["method"].removeprefix("does not exist: ")
         cells += [_number(figure["value"]), gone if figure["value"] is None else _between(figure, _number)]
     return cells
+
+
+def mistake_card(mistake: dict[str, Any], note: str = "") -> str:
+    """One image that was judged wrongly, with what is true and what was said."""
+    kind, true, given, name = (
+        style.escape(text)
+        for text in (mistake["kind"], mistake["true"], mistake["predicted"], Path(mistake["image"]).name)
+    )
+    picture = f'<img src="{embed(mistake["image"])}" alt="{kind}: true {true}, judged {given}">'
+    sure = style.escape(note or f"sure by {mistake['confidence']:.3f}")
+    words = f"<b>{kind}</b>, {sure}<br>true: <b>{true}</b><br>judged: <b>{given}</b><br>{name}"
+    return f'<figure class="{kind.split()[0]}">{picture}<figcaption>{words}</figcaption></figure>'
 
 
 def data(report: dict[str, Any]) -> str:

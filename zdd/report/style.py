@@ -34,14 +34,16 @@ figcaption { font-size:14px; color:var(--soft); margin-top:4px }
 figure h3 { margin:0 0 6px }
 .scroll { overflow-x:auto }
 table { border-collapse:collapse; width:100%; font-size:14.5px; margin:6px 0 14px }
-th,td { text-align:left; padding:6px 12px 6px 0; border-bottom:1px solid var(--line); vertical-align:top }
+th,td { text-align:left; padding:6px 14px 6px 0; border-bottom:1px solid var(--line); vertical-align:top }
 th { font-weight:600; border-bottom-color:var(--soft) }
 td.number,th.number { text-align:right; white-space:nowrap }
-td.method { color:var(--soft); font-size:13.5px }
+td:first-child { min-width:150px }
 tr { break-inside:avoid }
 .bar { display:block; width:150px; height:16px }
 .mistakes { display:grid; grid-template-columns:repeat(auto-fill,minmax(250px,1fr)); gap:18px }
 .mistakes figure { border:1px solid var(--line); border-radius:6px; overflow:hidden }
+.mistakes .missed { border-top:6px solid #b3420a } .mistakes .false { border-top:6px solid #0b6fb8 }
+.mistakes .wrong { border-top:6px solid #5b4b8a }
 .mistakes figcaption { padding:6px 10px 8px; overflow-wrap:anywhere; color:var(--ink) }
 pre,code { font:13.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace }
 pre { background:var(--panel); border:1px solid var(--line); border-radius:6px; padding:12px 16px; overflow-x:auto;
@@ -119,16 +121,17 @@ def caution(texts: Sequence[str]) -> str:
 
 
 def bar(value: float | None, low: float | None, high: float | None) -> str:
-    """A share from 0 to 1 as a dot with its interval."""
+    """A share from 0 to 1 as a mark in its interval, on a line from 0 to 1."""
     if value is None:
         return ""
 
     def x(share: float) -> float:
-        return round(4 + 142 * min(max(share, 0.0), 1.0), 1)
+        return round(3 + 144 * min(max(share, 0.0), 1.0), 1)
 
-    line = "" if low is None or high is None else f'<path d="M{x(low)} 8H{x(high)}" stroke="#0b6fb8" stroke-width="4"/>'
+    shaded = ""
+    if low is not None and high is not None:
+        shaded = f'<rect x="{x(low) - 1}" y="2" width="{x(high) - x(low) + 2:.1f}" height="12" rx="2" fill="#7fb5de"/>'
     return (
-        '<svg class="bar" viewBox="0 0 150 16" aria-hidden="true">'
-        '<path d="M4 8H146" stroke="#d9e0e7" stroke-width="2"/>'
-        f'{line}<circle cx="{x(value)}" cy="8" r="4.5" fill="#1b2733"/></svg>'
+        '<svg class="bar" viewBox="0 0 150 16" aria-hidden="true"><path d="M3 8H147" stroke="#c3ccd5"/>'
+        f'{shaded}<path d="M{x(value)} 0V16" stroke="#1b2733" stroke-width="2.4"/></svg>'
     )

@@ -30,7 +30,8 @@ def summarise(group: Group) -> dict[str, Any]:
     for section in ("val", "test", "training", "threshold"):
         values = [_numbers(metrics.get(section) or {}) for metrics in measured]
         names = dict.fromkeys(name for row in values for name in row)
-        summary[section] = {name: _over_runs([row.get(name) for row in values]) for name in names}
+        shares = section in SPLITS  # every figure of a split lies in [0, 1], and so does its mean
+        summary[section] = {name: _over_runs([row.get(name) for row in values], shares=shares) for name in names}
     files.write_json(group.summary, summary)
     files.write_text(group.summary_text, _text(group, runs, summary))
     return summary
@@ -46,9 +47,11 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _over_runs(values: list[float | None]) -> dict[str, Any]:
+def _over_runs(values: list[float | None], *, shares: bool) -> dict[str, Any]:
     known = np.array([value for value in values if value is not None], dtype=np.float64)
     mean, deviation, low, high = stats.student(known)
+    if shares and low is not None and high is not None:
+        low, high = max(0.0, low), min(1.0, high)
     return {"n": len(known), "mean": mean, "sd": deviation, "low": low, "high": high, "values": values}
 
 
