@@ -33,6 +33,7 @@ class Label:
 
     colour: Plane  # (H, W, 3) in [0, 1]
     fault: Plane  # (H, W) 1 in the faulty region
+    date: str  # month.year of use, as printed
 
 
 def fractal(rng: np.random.Generator, height: int, width: int, *, cell: float = 0.25, octaves: int = 4) -> Plane:
@@ -58,17 +59,23 @@ def print_label(rng: np.random.Generator, fault: Fault, *, width: int, height: i
     """Print one label, (height, width) pixels, with the `fault`."""
     sticker, ink = _STICKERS[rng.integers(len(_STICKERS))]
     paper = np.array(sticker, np.float32) / 255 + 0.012 * fractal(rng, height, width, cell=0.1)[..., None]
-    cover, date = _text(rng, wrong=fault == "wrong_date", width=width, height=height)
+    date = _date(rng, wrong=fault == "wrong_date")
+    cover, dated = _text(rng, date, width, height)
     keep = _ink_left(rng, fault, height, width)
     angle = rng.uniform(-TOLERANCE_DEGREES, TOLERANCE_DEGREES)
     if fault == "crooked_print":
         angle = rng.choice((-1.0, 1.0)) * rng.uniform(*CROOKED_DEGREES)
     printed = _box(_print_box(width, height), width, height)
     shift = (int(rng.uniform(-0.02, 0.02) * width), int(rng.uniform(-0.02, 0.02) * height))
-    region = {"no_fail": 0 * printed, "crooked_print": printed, "wrong_date": date}.get(fault, printed * (keep < 0.5))
+    region = {"no_fail": 0 * printed, "crooked_print": printed, "wrong_date": dated}.get(fault, printed * (keep < 0.5))
     alpha = _turn(np.asarray(cover, np.float32) / 255 * keep, angle, shift)[..., None]
     colour = paper * (1 - alpha) + np.array(ink, np.float32) / 255 * alpha
-    return Label(np.clip(colour, 0, 1).astype(np.float32), (_turn(region, angle, shift) > 0.5).astype(np.float32))
+    return Label(np.clip(colour, 0, 1), (_turn(region, angle, shift) > 0.5).astype(np.float32), date)
+
+
+def _date(rng: np.random.Generator, *, wrong: bool) -> str:
+    year = rng.integers(2000, 2020) if wrong else rng.integers(MADE_IN, MADE_IN + 4)
+    return f"{rng.integers(1, 13):02d}.{year % 100:02d}"
 
 
 def _print_box(width: int, height: int) -> tuple[int, int, int, int]:
@@ -81,14 +88,12 @@ def _box(box: tuple[int, int, int, int], width: int, height: int) -> Plane:
     return region
 
 
-def _text(rng: np.random.Generator, *, wrong: bool, width: int, height: int) -> tuple[Image.Image, Plane]:
+def _text(rng: np.random.Generator, date: str, width: int, height: int) -> tuple[Image.Image, Plane]:
     """The ink as it should be, an "L" image, and the region of the date."""
     cover = Image.new("L", (width, height), 0)
     pen = ImageDraw.Draw(cover)
     left, top, right, bottom = _print_box(width, height)
     tall = bottom - top
-    year = rng.integers(2000, 2020) if wrong else rng.integers(MADE_IN, MADE_IN + 4)
-    date = f"{rng.integers(1, 13):02d}.{year % 100:02d}"  # month and year of use
     line = [
         (left, int(top + first * tall), right, int(top + last * tall))
         for first, last in ((0.0, 0.18), (0.22, 0.72), (0.76, 1.0))
@@ -124,7 +129,7 @@ def _code(rng: np.random.Generator, pen: ImageDraw.ImageDraw, box: tuple[int, in
     x = float(left)
     while x < split - 4 * unit:
         bar = unit * rng.integers(1, 4)
-        pen.rectangle((x, top, x + bar - 1, bottom), fill=255)
+        pen.rectangle((x, top, max(x, x + bar - 1), bottom), fill=255)
         x += bar + unit * rng.integers(1, 3)
     _write(pen, f"L{rng.integers(100, 1000)}", (int(split + 4 * unit), top, right, bottom))
 
