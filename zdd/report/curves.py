@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
-from zdd import metrics, weighted
+from zdd import weighted
 from zdd.report.tested import Tested
 
 GOOD, DEFECT, INK, SOFT = "#0B6FB8", "#D55E00", "#1B2733", "#8A97A5"  # told apart without colour vision too
@@ -29,8 +29,7 @@ Floats = NDArray[np.float64]
 
 def charts(tested: Tested) -> dict[str, str]:
     """Name -> SVG: the confusions always, the score's charts only where there are good and defective images."""
-    counts = metrics.confusion(tested.columns.label, tested.predicted, tested.task.n_classes)
-    drawn = {"confusion": confusion(tested.task.classes, counts)}
+    drawn = {"confusion": confusion(tested.task.classes, tested.confusion)}
     if tested.columns.probability is not None:
         drawn["reliability"] = reliability(tested)
     defective = tested.columns.label > 0
@@ -131,31 +130,18 @@ def reliability(tested: Tested) -> str:
         return _svg(axes)
 
 
-def confusion_axes(tested: Tested) -> Axes:
-    """Counts of true against given classes; the colour is the share of the true class."""
-    classes, k = tested.task.classes, tested.task.n_classes
-    counts = np.bincount(tested.columns.label * k + tested.predicted, minlength=k * k).reshape(k, k)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
-        side = min(9.0, max(3.5, 1.6 + 0.55 * k))
-        axes = _axes(max(WIDE, side + 1.0), side)
-        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        names = [name if len(name) <= 22 else name[:21] + "…" for name in classes]
-        axes.set_xticks(range(k), names, rotation=0 if k <= 2 else 40, ha="center" if k <= 2 else "right")
-        axes.set_yticks(range(k), names)
-        axes.set(xlabel="judged", ylabel="true")
-        for i, j in np.argwhere(counts >= 0) if k <= 20 else np.argwhere(counts * (1 - np.eye(k)) > 0):
-            ink = "white" if share[i, j] > 0.55 else INK if counts[i, j] else SOFT
-            wrong = i != j and counts[i, j] > 0
-            text = str(counts[i, j])
-            axes.text(
-                j, i, text, ha="center", va="center", color=ink, fontsize=11, weight="bold" if wrong else "normal"
-            )
-        return axes
-
-
 def confusion(classes: Sequence[str], counts: NDArray[np.int64]) -> str:
     """Counts (K, K) of true against given classes; the colour is the share of the true class."""
+    with mpl.rc_context(STYLE):
+        return _svg(_confusion(classes, counts))
+
+
+def confusion_axes(tested: Tested) -> Axes:
+    """The same for TensorBoard, which takes the figure itself."""
+    return _confusion(tested.task.classes, tested.confusion)
+
+
+def _confusion(classes: Sequence[str], counts: NDArray[np.int64]) -> Axes:
     k = len(classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with mpl.rc_context({**STYLE, "axes.grid": False}):
@@ -168,18 +154,9 @@ def confusion(classes: Sequence[str], counts: NDArray[np.int64]) -> str:
         axes.set(xlabel="judged", ylabel="true")
         for i, j in np.argwhere(counts >= 0) if k <= 20 else np.argwhere(counts * (1 - np.eye(k)) > 0):
             ink = "white" if share[i, j] > 0.55 else INK if counts[i, j] else SOFT
-            wrong = i != j and counts[i, j] > 0
-            text = str(counts[i, j])
-            axes.text(
-                j, i, text, ha="center", va="center", color=ink, fontsize=11, weight="bold" if wrong else "normal"
-            )
+            weight = "bold" if i != j and counts[i, j] else "normal"
+            axes.text(j, i, str(counts[i, j]), ha="center", va="center", color=ink, fontsize=11, weight=weight)
         return axes
-
-
-def confusion(tested: Tested) -> str:
-    """`confusion_axes` as SVG."""
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
-        return _svg(confusion_axes(tested))
 
 
 def training(rows: Sequence[dict[str, float]]) -> dict[str, str]:

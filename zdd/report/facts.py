@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from zdd import files, metrics, stats
+from zdd import files, stats
 from zdd.report import words
 from zdd.report.pictures import kind_of
 from zdd.report.tested import Tested
@@ -37,7 +37,7 @@ def gather(tested: Tested, pictures: dict[int, Path]) -> dict[str, Any]:
         "validation": stored.get("val", {}),
         "training": stored.get("training", {}),
         "claims": _claims(tested),
-        "confusion": metrics.confusion(tested.columns.label, tested.predicted, task.n_classes).tolist(),
+        "confusion": tested.confusion.tolist(),
         "mistakes": [_mistake(tested, row, pictures[row]) for row in tested.mistakes],
         "data": audit,
         "environment": files.read_json(run.environment) if run.environment.is_file() else {},

@@ -59,9 +59,9 @@ def verdict(report: dict[str, Any]) -> str:
 
 def figures(report: dict[str, Any]) -> str:
     """Every figure with its interval, how that was found, and validation beside it."""
-    # Two classes have one AUROC, and without a threshold the most probable class is the verdict.
-    same = ("auroc_macro", "average_precision_macro") if len(report["classes"]) == 2 and report["has_good"] else ()
-    same += () if report["has_good"] else ("argmax_accuracy",)
+    # Without a threshold the verdict is the most probable class, and two classes have one AUROC.
+    same = [] if report["has_good"] else ["argmax_accuracy"]
+    same += ["auroc_macro", "average_precision_macro"] if len(report["classes"]) == 2 and report["has_good"] else []
     whole = [name for name in report["test"] if "/" not in name and name not in same]
     rows = [_figure_row(name, report) for name in whole if report["test"][name]["value"] is not None]
     head = ["Figure", "Test", "95 % interval", "", "Images", "Validation", "Interval by"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zdd import decide, files
+from zdd import decide, files, metrics
 from zdd.decide import Threshold
 from zdd.records import Columns, Record, Task
 from zdd.rundir import RunDir
@@ -31,6 +31,11 @@ class Tested:
     def predicted(self) -> NDArray[np.int64]:
         """The class that each image was given, (N,)."""
         return decide.verdict(self.columns, self.threshold.value if self.threshold else None)
+
+    @cached_property
+    def confusion(self) -> NDArray[np.int64]:
+        """Counts (K, K): a row is a true class, a column what it was judged to be."""
+        return metrics.confusion(self.columns.label, self.predicted, self.task.n_classes)
 
     @cached_property
     def confidence(self) -> NDArray[np.float64]:
