@@ -23,7 +23,7 @@ def rows(
         n_classes: Outputs of the head, which count.
 
     Returns:
-        `backbone`; `image_size` [h, w]; `parameters`; `gflops` an image, in 10^9 floating-point operations, a multiplication
+        `backbone`; `image_size` [h, w]; `parameters`; `gflops` an image, in 10^9 operations, a multiplication
         with its addition being two; `error` instead of the last two where the network can't take the size, or timm is
         not installed.
     """
