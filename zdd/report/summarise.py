@@ -8,7 +8,12 @@ import numpy as np
 from zdd import files, stats
 from zdd.rundir import Group, RunDir
 
-SPLITS = ("test", "val")
+SECTIONS = {
+    "val": (0, 1),
+    "test": (0, 1),
+    "training": (0, math.inf),
+    "threshold": (-math.inf, math.inf),
+}  # possible values
 EXPLAINED = (
     "Mean over the runs, each with another seed, with Student's 95 % interval of the mean: what another seed would "
     "change. The images are the same in every run, so this is not how sure a run's figure is of new images; that "
@@ -27,11 +32,10 @@ def summarise(group: Group) -> dict[str, Any]:
     runs = group.finished
     measured = [files.read_json(run.metrics) for run in runs]
     summary: dict[str, Any] = {"group": str(group.path), "n_runs": len(runs), "runs": [run.path.name for run in runs]}
-    for section in ("val", "test", "training", "threshold"):
+    for section, limits in SECTIONS.items():
         values = [_numbers(metrics.get(section) or {}) for metrics in measured]
-        names = dict.fromkeys(name for row in values for name in row)
-        shares = section in SPLITS  # every figure of a split lies in [0, 1], and so does its mean
-        summary[section] = {name: _over_runs([row.get(name) for row in values], shares=shares) for name in names}
+        names = dict.fromkeys(name for row in values for name in row if section != "threshold" or name == "value")
+        summary[section] = {name: _over_runs([row.get(name) for row in values], limits) for name in names}
     files.write_json(group.summary, summary)
     files.write_text(group.summary_text, _text(group, runs, summary))
     return summary
@@ -47,11 +51,11 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _over_runs(values: list[float | None], *, shares: bool) -> dict[str, Any]:
+def _over_runs(values: list[float | None], limits: tuple[float, float]) -> dict[str, Any]:
     known = np.array([value for value in values if value is not None], dtype=np.float64)
     mean, deviation, low, high = stats.student(known)
-    if shares and low is not None and high is not None:
-        low, high = max(0.0, low), min(1.0, high)
+    if low is not None and high is not None:
+        low, high = max(limits[0], low), min(limits[1], high)
     return {"n": len(known), "mean": mean, "sd": deviation, "low": low, "high": high, "values": values}
 
 
