@@ -1,5 +1,6 @@
 """From the name of an experiment to a checked configuration that knows which layer set what. No torch here."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,9 @@ from zdd.errors import ZddError
 from zdd.located import Key, branch, dotted, origins, plain
 from zdd.plugins import FOLDERS, available
 from zdd.settings import Config, DatasetSettings, Section
-from zdd.wording import at, setting
+from zdd.wording import at
+
+LINE = re.compile(r"""(?P<key>\w+(\.\w+)*)[\w.\[\]]*( = ("[^"]*"|'[^']*'|[\[{].*?[\]}](?=:)|[^\s:]+))?(?=[: ])""")
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,16 @@ class Loaded:
         return [(dotted(key), at(complete, key), self.origin[dotted(key)]) for key in _settings(complete)]
 
     def located(self, line: str) -> str:
-        """A line on a setting ("optimizer.lr = -1: ...") with what set it, if it begins with a setting."""
-        for name, value, origin in sorted(self.rows(), key=lambda row: -len(row[0])):
-            text = setting((name,), value)
-            head = text if line.startswith(f"{text}:") else name
-            if line.startswith((f"{head}:", f"{head} ")):
-                return f"{head} ({origin}){line.removeprefix(head)}"
-        return line
+        """A line that begins with a setting ("optimizer.lr = -1: ..."), with what set it."""
+        head = LINE.match(line)
+        if head is None:
+            return line
+        key = head["key"].split(".")
+        places = [
+            self.origin.get(".".join([*key[:n], *name])) for n in range(len(key), 0, -1) for name in ((), ("name",))
+        ]
+        place = next((place for place in places if place), None)
+        return f"{head[0]} ({place}){line[head.end() :]}" if place else line
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Loaded:

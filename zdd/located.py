@@ -12,6 +12,7 @@ from zdd.errors import ZddError
 
 Key = tuple[str | int, ...]  # ("optimizer", "lr") is written optimizer.lr
 
+DEEPEST = 20  # nested brackets; no setting comes near
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 
 
@@ -40,7 +41,11 @@ def dotted(key: Key) -> str:
 def home() -> Path:
     """The folder that holds configs/ and experiments/: the repository, or where an installed wheel put them."""
     repository = Path(__file__).parent.parent
-    return repository if (repository / "configs").is_dir() else Path(sysconfig.get_path("data")) / "share/zdd"
+    return (
+        repository
+        if (repository / "configs/DEFAULT.json").is_file()
+        else Path(sysconfig.get_path("data")) / "share/zdd"
+    )
 
 
 def shown(path: Path) -> str:
@@ -132,6 +137,8 @@ def _lines(text: str) -> tuple[dict[Key, int], list[tuple[int, str]]]:
         if token in "{[":
             wants_name = token == "{"
             key.append("" if wants_name else 0)
+            if len(key) == DEEPEST:
+                mistakes.append((line, f"brackets stand more than {DEEPEST - 1} deep"))
         elif token in "}]":
             wants_name = False
             key.pop()

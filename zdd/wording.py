@@ -85,7 +85,7 @@ def wanted(schema: dict[str, Any]) -> str:
             return f'an object {{"key": ...}}, each value {wanted(schema["additionalProperties"])}'
         case str(kind):
             return _TYPES[kind] + _range(schema)
-    return 'a section such as {"name": ...}'
+    return "a section {...}"
 
 
 _TYPES = {
