@@ -13,17 +13,18 @@ from zdd import config as configuration
 from zdd import decide, environment, evaluate, files, metrics
 from zdd.config import Loaded
 from zdd.data import dataset as datasets
-from zdd.data.dataset import Audit, Dataset
+from zdd.data.dataset import Dataset
 from zdd.data.module import DataModule
 from zdd.errors import ZddError
 from zdd.models import build
 from zdd.preprocess import Preprocess
 from zdd.preprocess import from_settings as preprocess_from
-from zdd.records import Columns
-from zdd.report import summarise
+from zdd.report.summarise import summarise
+from zdd.report.tested import Tested
 from zdd.rundir import Group, RunDir, find, new_group
 from zdd.settings import Config
-from zdd.trained import Trained, load_trained, save_trained
+from zdd.stats import Figure
+from zdd.trained import Trained, save_trained
 from zdd.training.board import read_epochs
 from zdd.training.fit import fit
 from zdd.training.final import write_final
@@ -44,7 +45,7 @@ def run_experiment(loaded: Loaded, *, n_runs: int, runs: Path) -> dict[str, Any]
     dataset, audit = datasets.prepare(config.dataset, _preprocess(config), cache=config.loader)
     group = new_group(runs, loaded.name)
     files.write_json(group.plan, {"n_runs": n_runs, "config": configuration.as_dict(config)})
-    return _run_group(group, range(n_runs), dataset, audit)
+    return _run_group(group, range(n_runs), dataset, audit.as_dict())
 
 
 def resume(path: Path) -> dict[str, Any]:
@@ -59,15 +60,16 @@ def resume(path: Path) -> dict[str, Any]:
     return _run_group(group, wanted, dataset, audit)
 
 
-def _dataset_of(group: Group, config: Config) -> tuple[Dataset, Audit]:
+def _dataset_of(group: Group, config: Config) -> tuple[Dataset, dict[str, Any]]:
     # The split of the run that was begun, never a new one: files may have been added since.
     for run in group.runs:
         if run.data.is_file() and run.audit.is_file():
-            return datasets.load(run.data), Audit.from_dict(files.read_json(run.audit))
-    return datasets.prepare(config.dataset, _preprocess(config), cache=config.loader)
+            return datasets.load(run.data), files.read_json(run.audit)
+    dataset, audit = datasets.prepare(config.dataset, _preprocess(config), cache=config.loader)
+    return dataset, audit.as_dict()
 
 
-def _run_group(group: Group, numbers: Sequence[int], dataset: Dataset, audit: Audit) -> dict[str, Any]:
+def _run_group(group: Group, numbers: Sequence[int], dataset: Dataset, audit: dict[str, Any]) -> dict[str, Any]:
     plan = files.read_json(group.plan)
     failed: dict[str, str] = {}
     for number in numbers:
@@ -83,16 +85,16 @@ def _run_group(group: Group, numbers: Sequence[int], dataset: Dataset, audit: Au
             files.write_text(run.failure, text + "\n")
             failed[run.path.name] = text
             err.print(f"[red]{run.path} failed:[/red] {text}")
-    summary = summarise.summarise(group) if group.finished else {}
+    summary = summarise(group) if group.finished else {}
     done = [str(run.path) for run in group.finished]
     return {"group": str(group.path), "done": done, "failed": failed, "summary": summary}
 
 
-def run_once(config: Config, run: RunDir, dataset: Dataset, audit: Audit) -> None:
+def run_once(config: Config, run: RunDir, dataset: Dataset, audit: dict[str, Any]) -> None:
     """Train one seed into `run`, or go on with it; the test split is not looked at."""
     files.write_json(run.config, configuration.as_dict(config))
     files.write_json(run.environment, environment.describe())
-    files.write_json(run.audit, audit.as_dict())
+    files.write_json(run.audit, audit)
     datasets.save(dataset, run.data)
     pl.seed_everything(config.seed, verbose=False)
     task = dataset.task(config.image_size)
@@ -103,43 +105,39 @@ def run_once(config: Config, run: RunDir, dataset: Dataset, audit: Audit) -> Non
     best = torch.load(run.best, map_location="cpu", weights_only=True)
     model.load_state_dict(best["state_dict"])
     model.cpu().eval()
-    columns = evaluate.evaluate(model.net, model.decode, data.loader("val"), title="validation")
-    threshold = choose_threshold(columns, config) if task.has_good else None
-    trained = Trained(model, data.preprocess, threshold, config)
-    save_trained(run, trained)
-    _write_metrics(run, trained, columns, dataset)
-    write_final(run, trained, columns, dataset)
+    _keep(run, Trained(model, data.preprocess, None, config), data)
     run.finish()
 
 
-def choose_threshold(columns: Columns, config: Config) -> decide.Threshold:
-    """The threshold on validation scores, by the configured rule."""
-    return decide.choose(columns.score, columns.label != 0, config.threshold)
-
-
-def _write_metrics(run: RunDir, trained: Trained, columns: Columns, dataset: Dataset) -> None:
-    figures = metrics.figures(
-        columns, trained.task, trained.threshold.value if trained.threshold else None, seed=trained.config.seed
-    )
+def _keep(run: RunDir, trained: Trained, data: DataModule) -> None:
+    """Judge the validation split, choose the threshold by it, and write down the model and its figures."""
+    model, task, config = trained.model, trained.task, trained.config
+    columns = evaluate.evaluate(model.net, model.decode, data.loader("val"), title="validation")
+    if task.has_good:
+        trained.threshold = decide.choose(columns.score, columns.label != 0, config.threshold)
+    save_trained(run, trained)
+    records = data.dataset.split("val")
+    value = trained.threshold.value if trained.threshold else None
+    parts = [record.group for record in records]
+    figures = metrics.figures(columns, task, value, parts=parts, seed=config.seed)
     epochs = read_epochs(run.epochs)
+    files.write_json(run.metrics, _metrics(trained, figures, epochs))
+    write_final(Tested(run, task, trained.threshold, columns, records, figures), config, len(epochs))
+
+
+def _metrics(trained: Trained, figures: dict[str, Figure], epochs: list[dict[str, float]]) -> dict[str, Any]:
     best = max((row for row in epochs if row["best"]), key=lambda row: row["epoch"], default=epochs[0])
-    files.write_json(
-        run.metrics,
-        {
-            "val": {name: figure.as_dict() for name, figure in figures.items()},
-            "threshold": trained.threshold.as_dict() if trained.threshold else None,
-            "training": {
-                "epochs": len(epochs),
-                "best_epoch": int(best["epoch"]),
-                "took_s": round(sum(row["speed/epoch_s"] for row in epochs), 1),
-                "images_per_s": round(sum(row["speed/images_per_s"] for row in epochs) / len(epochs), 1),
-            },
+    return {
+        "val": {name: figure.as_dict() for name, figure in figures.items()},
+        "threshold": trained.threshold.as_dict() if trained.threshold else None,
+        "training": {
+            "epochs": len(epochs),
+            "best_epoch": int(best["epoch"]),
+            "took_s": round(sum(row["speed/epoch_s"] for row in epochs), 1),
+            "images_per_s": round(sum(row["speed/images_per_s"] for row in epochs) / len(epochs), 1),
         },
-    )
+    }
 
 
 def _preprocess(config: Config) -> Preprocess:
     return preprocess_from(config.image_size, config.preprocess)
-
-
-__all__ = ["load_trained", "resume", "run_experiment", "run_once"]

@@ -25,26 +25,29 @@ class Board(Checkpoint):  # a Checkpoint, so that it is called after Limits, who
     """Writes one row an epoch, and pictures of what the network sees.
 
     Args:
-        log: Folder of the events and of metrics.csv.
+        folder: Of the events and of metrics.csv.
         preprocess: To show the network's input in its true colours.
         sources: The callbacks whose figures are written down.
     """
 
-    def __init__(self, log: Path, preprocess: Preprocess, sources: tuple[ShowProgress, Validation, Limits]) -> None:
-        self.log, self.preprocess = log, preprocess
+    def __init__(self, folder: Path, preprocess: Preprocess, sources: tuple[ShowProgress, Validation, Limits]) -> None:
+        self.folder, self.preprocess = folder, preprocess
         self.progress, self.validation, self.limits = sources
         self.rows: list[dict[str, float]] = []
+        self.rates: list[float] = []
         self.writer: SummaryWriter | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Lightning's hook: what an interrupted epoch left behind is purged."""
         if trainer.is_global_zero:
-            self.writer = SummaryWriter(str(self.log), purge_step=len(self.rows) + 1)  # type: ignore[no-untyped-call]
+            self.writer = SummaryWriter(str(self.folder), purge_step=len(self.rows) + 1)  # type: ignore[no-untyped-call]
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int  # noqa: ARG002
     ) -> None:
-        """Lightning's hook: the first training batch of the first epoch, as the network sees it."""
+        """Lightning's hook: the epoch's learning rates; the first training batch of all, as the network sees it."""
+        if batch_idx == 0:
+            self.rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
         if self.writer is not None and batch_idx == 0 and trainer.current_epoch == 0:
             self._images("input/train, augmented", batch["image"])
 
@@ -57,10 +60,9 @@ class Board(Checkpoint):  # a Checkpoint, so that it is called after Limits, who
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Lightning's hook."""
-        rates = {group["lr"] for group in trainer.optimizers[0].param_groups}
         row = {"epoch": trainer.current_epoch + 1}
         row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-        row |= {"lr/highest": max(rates), "lr/lowest": min(rates)}
+        row |= {"lr/highest": max(self.rates), "lr/lowest": min(self.rates)}
         row |= {"best": int(self.limits.best_epoch == trainer.current_epoch), "replaced": int(self.limits.replaced)}
         row |= {"speed/images_per_s": self.progress.images_per_s, "speed/epoch_s": self.progress.took_s}
         self.rows.append(row)
@@ -70,7 +72,7 @@ class Board(Checkpoint):  # a Checkpoint, so that it is called after Limits, who
             if "/" in name and math.isfinite(value):
                 self.writer.add_scalar(name, value, len(self.rows))  # type: ignore[no-untyped-call]
         self.writer.flush()  # type: ignore[no-untyped-call]
-        write_epochs(self.log / "metrics.csv", self.rows)
+        write_epochs(self.folder / "metrics.csv", self.rows)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Lightning's hook."""

@@ -28,9 +28,10 @@ class Prepare(pl.Callback):
     def __init__(self, settings: TrainerSettings) -> None:
         self.settings = settings
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Lightning's hook."""
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Lightning's hook; before DDP wraps the net, whose gradients go wrong when the layout changes afterwards."""
         assert isinstance(pl_module, ZddModel)
+        silence()
         if self.settings.threads is not None:
             torch.set_num_threads(self.settings.threads)
         pl_module.channels_last = self.settings.channels_last
@@ -47,12 +48,12 @@ def fit(model: ZddModel, data: DataModule, config: Config, run: RunDir) -> None:
         KeyboardInterrupt: If the user stopped it; the last finished epoch is kept.
         ZddError: If the loss is no number.
     """
+    silence()
     trainer = _trainer(config, callbacks(data.dataset, data.preprocess, config, run))
     resume = run.last if run.last.is_file() else None
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        with _quiet():
-            trainer.fit(model, data, ckpt_path=resume, weights_only=True)
+        trainer.fit(model, data, ckpt_path=resume, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
         if trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from None
@@ -107,12 +108,10 @@ def _trainer(config: Config, watching: list[pl.Callback]) -> pl.Trainer:
     )
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801 (a context manager)
-    """Without Lightning's hints: none of them asks for an act of the user's."""
-
-    def __enter__(self) -> None:  # type: ignore[override]
-        super().__enter__()
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
-        warnings.filterwarnings("ignore", message=".*lightning.*")
-        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-        logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+def silence() -> None:
+    """Without Lightning's hints, in this process: none of them asks for an act of the user's."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message=".*lightning.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,63 @@
+"""The last words of a run in TensorBoard: confusion matrix, worst mistakes, settings beside final figures."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from zdd.report import curves, pictures
+from zdd.report.tested import Tested
+from zdd.settings import Config
+
+SHOWN = 9  # mistakes
+
+
+def write_final(tested: Tested, config: Config, epoch: int) -> None:
+    """Add to the run's events what the best weights, at the stored threshold, say of the validation split.
+
+    Args:
+        tested: The best weights on the validation split.
+        config: The run's configuration.
+        epoch: Number of epochs trained, the x-axis.
+    """
+    writer = SummaryWriter(str(tested.run.log))  # type: ignore[no-untyped-call]
+    try:
+        axes = curves.confusion_axes(tested)
+        writer.add_figure("validation/confusion matrix", axes.figure, epoch, close=False)  # type: ignore[no-untyped-call]
+        if tested.mistakes:
+            picture = _grid([pictures.annotate(tested, row) for row in tested.mistakes[:SHOWN]])
+            writer.add_image("validation/most confident mistakes", picture, epoch, dataformats="HWC")  # type: ignore[no-untyped-call]
+        figures = {f"final/{name}": figure.value for name, figure in tested.figures.items() if "/" not in name}
+        known = {name: value for name, value in figures.items() if value is not None}
+        for summary in hparams(flat(config.model_dump(mode="json")), known):  # type: ignore[no-untyped-call]
+            writer.file_writer.add_summary(summary)  # type: ignore[union-attr]
+        for name, value in known.items():
+            writer.add_scalar(name, value, epoch)  # type: ignore[no-untyped-call]
+    finally:
+        writer.close()  # type: ignore[no-untyped-call]
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:
+    """Settings by dotted name, as the HParams tab takes them: numbers, words and switches; lists as text."""
+    out: dict[str, str | int | float | bool] = {}
+    for name, value in settings.items():
+        if name in ("about", "root"):  # long texts without a meaning there
+            continue
+        dotted = f"{prefix}{name}".replace(".options.", ".")
+        if isinstance(value, dict):
+            out |= flat(value, f"{dotted}.")
+        else:
+            out[dotted] = value if isinstance(value, str | int | float | bool) else str(value)
+    return out
+
+
+def _grid(images: list[Image.Image], columns: int = 3) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    width, height = max(i.width for i in images), max(i.height for i in images)
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (min(columns, len(images)) * width, rows * height), "white")
+    for i, image in enumerate(images):
+        sheet.paste(image, ((i % columns) * width, (i // columns) * height))
+    sheet.thumbnail((1600, 1600))
+    return np.asarray(sheet)
