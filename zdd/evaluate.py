@@ -14,7 +14,6 @@ from zdd.records import Batch, Columns, Prediction
 
 Runner = Callable[[Tensor], Tensor]
 Decode = Callable[[Tensor, Tensor], Prediction]
-BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def evaluate(
@@ -40,8 +39,15 @@ def evaluate(
         image = batch["image"].to(device)
         return batch, decode(runner(image), image)
 
-    with torch.no_grad(), Progress(*BAR, console=Console(stderr=True), transient=True) as progress:
+    with torch.no_grad(), bar() as progress:
         return collect(said(batch) for batch in progress.track(loader, description=title))
+
+
+def bar() -> Progress:
+    """A progress bar on standard error; silent where that is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def collect(said: Iterable[tuple[Batch, Prediction]]) -> Columns:

@@ -18,7 +18,7 @@ from zdd.report.tested import Tested, write_predictions
 from zdd.rundir import RunDir, finished_runs
 from zdd.trained import load_trained
 
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def examine(path: Path, *, device: str = "auto") -> dict[str, Any]:
@@ -41,7 +41,7 @@ def examine(path: Path, *, device: str = "auto") -> dict[str, Any]:
         return {"runs": tested, "report": str(runs[0].report)}
     unfinished = [run.path.name for run in group.runs if not run.done]
     if unfinished:
-        err.print(f"{group.path}: not finished and so not tested: {', '.join(unfinished)}")
+        err.print(f"{group.path}: not finished and so not tested: {', '.join(unfinished)}", markup=False)
     summary = summarise(group)
     page_of_group.write(group, summary)
     means = {name: row["mean"] for name, row in summary["test"].items()}

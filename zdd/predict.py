@@ -15,11 +15,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
-from rich.progress import Progress
 
 from zdd import decide, files
 from zdd.errors import ZddError
-from zdd.evaluate import BAR, collect, device_of
+from zdd.evaluate import bar, collect, device_of
 from zdd.models.base import predict_batch
 from zdd.records import Batch, Columns
 from zdd.rundir import RunDir, finished_runs
@@ -67,8 +66,7 @@ def rows(trained: Trained, paths: list[Path]) -> Iterator[Row]:
     """The verdict of each image, in order; files are decoded in threads, one batch ahead of the model."""
     size = trained.config.batch_size
     chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
-    bar = Progress(*BAR, console=Console(stderr=True), transient=True)
-    with ThreadPoolExecutor() as pool, bar as progress:
+    with ThreadPoolExecutor() as pool, bar() as progress:
 
         def decode(chunk: list[Path]) -> list[Future[NDArray[np.uint8]]]:
             return [pool.submit(trained.preprocess.load, path) for path in chunk]
@@ -98,7 +96,8 @@ def _one_run(path: Path) -> RunDir:
     group, runs = finished_runs(path)
     if group is not None and len(runs) > 1:
         others = ", ".join(run.path.name for run in runs[1:])
-        Console(stderr=True, highlight=False).print(f"{group.path}: using {runs[0].path.name}; there are also {others}")
+        note = f"{group.path}: using {runs[0].path.name}; there are also {others}"
+        Console(stderr=True, highlight=False, soft_wrap=True).print(note, markup=False)
     return runs[0]
 
 
