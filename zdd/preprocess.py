@@ -5,13 +5,16 @@ Training, validation, test, prediction and, later, engines and the service all r
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+
+from zdd.pixels import LYING, draft, open_image, reason, to_rgb, turn_of
 
 VERSION = 1  # goes up when the same settings give other pixels, so that no cache or model is read with the wrong ones
 FITS = ("letterbox", "squeeze", "crop")
@@ -22,7 +25,8 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-_ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap width and height
+
+Number = TypeVar("Number", int, float)
 
 
 class PreprocessSettings(Protocol):
@@ -127,8 +131,6 @@ class Preprocess:
         try:
             with open_image(path) as image:
                 return self.fit_image(image)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path}: there is no such file") from None
         except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
             raise OSError(f"{path}: {reason(error)}") from error
 
@@ -140,24 +142,21 @@ class Preprocess:
         """
         try:
             with open_image(path) as image:
-                grey = np.asarray(ImageOps.exif_transpose(image).convert("L"))
+                mask = image.convert("L").point([0] + [1] * 255)
+                return np.array(self._place(mask, mask.size, turn_of(image), Image.Resampling.NEAREST, 0))
         except Exception as error:  # as above
             raise OSError(f"{path}: {reason(error)}") from error
-        mask = Image.fromarray(np.where(grey > 0, np.uint8(1), np.uint8(0)))
-        return np.array(self._place(mask, self.box(*mask.size), Image.Resampling.NEAREST, 0))
 
     def fit_image(self, image: Image.Image) -> NDArray[np.uint8]:
         """Make an opened image upright, 8-bit and of the input's size: (H, W, 3) uint8."""
-        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        geometry = self.box(*(reversed(image.size) if turned else image.size))
-        wanted = tuple(2 * side for side in (reversed(geometry.fitted) if turned else geometry.fitted))
-        # A JPEG may be decoded at 1/2, 1/4 or 1/8, as long as twice the wanted size is left for the antialiased resize.
-        image.draft(image.mode, cast(tuple[int, int], wanted))
-        upright = ImageOps.exif_transpose(image)
-        colour = to_rgb(upright, self._padding)
+        turn = turn_of(image)
+        wide, high = self.box(*_swapped(image.size, turn)).fitted
+        # A JPEG is decoded smaller, as long as twice the wanted size is left for the antialiased resize.
+        extent = draft(image, image.mode, _swapped((2 * wide, 2 * high), turn))
+        colour = to_rgb(image, self._padding)
         if self.channels == "gray":
             colour = colour.convert("L").convert("RGB")
-        return np.array(self._place(colour, geometry, INTERPOLATIONS[self.interpolation], self._padding))
+        return np.array(self._place(colour, extent, turn, INTERPOLATIONS[self.interpolation], self._padding))
 
     def normalise(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(..., H, W, 3) uint8 -> (..., 3, H, W) float32, less the mean and divided by the deviation."""
@@ -178,7 +177,10 @@ class Preprocess:
             x = y = max(x, y)
         fitted = max(1, round(width * x)), max(1, round(height * y))
         x, y = fitted[0] / width, fitted[1] / height  # whole pixels, so that drawing back is exact
-        return Geometry(width, height, x, y, left=(wide - fitted[0]) // 2, top=(high - fitted[1]) // 2)
+        left, top = (wide - fitted[0]) / 2, (high - fitted[1]) / 2
+        return Geometry(
+            width, height, x, y, left=math.floor(left) if left > 0 else left, top=math.floor(top) if top > 0 else top
+        )
 
     @property
     def _padding(self) -> tuple[int, int, int]:
@@ -187,21 +189,23 @@ class Preprocess:
     def _place(
         self,
         image: Image.Image,
-        geometry: Geometry,
+        extent: tuple[float, float],
+        turn: Image.Transpose | None,
         filter_: Image.Resampling,
         padding: int | tuple[int, int, int],
     ) -> Image.Image:
-        high, wide = self.size
-        if self.fit != "letterbox":  # only what will be seen is resized: a crop of a long, thin image stays cheap
-            x, y = geometry.fitted[0] / image.width, geometry.fitted[1] / image.height
-            left, top = -geometry.left / x, -geometry.top / y
-            box = (left, top, min(image.width, left + wide / x), min(image.height, top + high / y))
-            return image.resize((wide, high), filter_, box=box)
-        fitted = image.resize(geometry.fitted, filter_)
-        if fitted.size == (wide, high):
-            return fitted
-        canvas = Image.new(fitted.mode, (wide, high), padding)
-        canvas.paste(fitted, (int(geometry.left), int(geometry.top)))
+        """Resize what will be seen of an image that fills `extent` of its pixels, turn it, and pad it."""
+        width, height = extent
+        geometry = self.box(*_swapped((max(1, round(width)), max(1, round(height))), turn))
+        shown = min(geometry.fitted[0], self.size[1]), min(geometry.fitted[1], self.size[0])
+        x, y = _swapped((shown[0] / geometry.fitted[0], shown[1] / geometry.fitted[1]), turn)
+        box = (width * (1 - x) / 2, height * (1 - y) / 2, width * (1 + x) / 2, height * (1 + y) / 2)
+        fitted = image.resize(_swapped(shown, turn), filter_, box=box)
+        upright = fitted.transpose(turn) if turn is not None else fitted
+        if upright.size == (self.size[1], self.size[0]):
+            return upright
+        canvas = Image.new(upright.mode, (self.size[1], self.size[0]), padding)
+        canvas.paste(upright, (int(geometry.left), int(geometry.top)))
         return canvas
 
 
@@ -211,48 +215,6 @@ def from_settings(size: tuple[int, int], settings: PreprocessSettings) -> Prepro
     return Preprocess(size, settings.fit, settings.channels, settings.interpolation, mean, std)
 
 
-def open_image(source: str | Path | IO[bytes]) -> Image.Image:
-    """Open an image without decoding it.
-
-    Raises:
-        OSError: If Pillow knows no such format.
-        ValueError: If it would decode to more pixels than Pillow holds safe (a decompression bomb).
-    """
-    image = Image.open(source)
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > limit:
-        size = f"{image.width} x {image.height}"
-        image.close()
-        raise ValueError(f"{size} pixels are more than {limit} (a decompression bomb?)")
-    return image
-
-
-def reason(error: Exception) -> str:
-    """Why an image can't be read, in one short line."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image of a format that Pillow knows"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    text = str(error).split("\n")[0].strip() or type(error).__name__
-    return f"not readable as an image: {text}"
-
-
-def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Any mode of Pillow's to 8-bit RGB.
-
-    16-bit grey (and Pillow's 32-bit integers, as which it opens some 16-bit files) is divided by 257, so that 65535
-    becomes 255. Floats are taken as 0 to 1 if none is above 1, else as 0 to 255. Transparency shows `background`.
-    """
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64)
-        return Image.fromarray(((np.clip(wide, 0, 65535) + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        values = np.nan_to_num(np.asarray(image), nan=0.0)
-        bright = values * 255 if values.max() <= 1 else values
-        return Image.fromarray(np.clip(np.rint(bright), 0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, (*background, 255)), layer).convert("RGB")
-    return image.convert("RGB")
+def _swapped(pair: tuple[Number, Number], turn: Image.Transpose | None) -> tuple[Number, Number]:
+    """Width and height, the other way round where the turn swaps them."""
+    return (pair[1], pair[0]) if turn in LYING else pair

@@ -98,7 +98,9 @@ def _dataset(found: Sequence[Found], seen: Sequence[Seen], settings: DatasetSett
 
 def _key(path: str, base: Path) -> str:
     """An image's name wherever the set lies: its path below the root."""
-    return os.path.relpath(path, base).replace(os.sep, "/")
+    start = f"{base}{os.sep}"
+    below = path[len(start) :] if path.startswith(start) else os.path.relpath(path, base)
+    return below.replace(os.sep, "/")
 
 
 def _check_masks(found: Sequence[Found]) -> None:

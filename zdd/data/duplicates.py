@@ -1,9 +1,9 @@
 """Images that are the same, or nearly the same, in two splits: what would be tested after it was learnt by heart.
 
 Two images count as nearly the same where their 16 x 16 grey thumbnails (a perceptual hash that keeps its grey values)
-differ by at most `NEAR` on average and correlate by at least `ALIKE`. docs/data.md has the measurements behind the two
-numbers: copies that were re-saved and resized lie below, different parts under one fixed camera above. A blank image is
-only ever the same byte for byte.
+differ by at most `NEAR` (root mean square) and correlate by at least `ALIKE`. docs/data.md has the measurements behind
+the two numbers: copies that were re-saved and resized lie below, different parts under one fixed camera above. A blank
+image is only ever the same byte for byte.
 """
 
 from collections import defaultdict
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from zdd.data.look import SIDE, Seen
 from zdd.records import SPLITS, Split
 
-NEAR = 1.5  # mean absolute difference, grey values of 0 to 255
-ALIKE = 0.99  # correlation
+NEAR = 1.5  # root mean square difference, grey values of 0 to 255
+ALIKE = 0.98  # correlation
 BLANK = 1.0  # standard deviation of a thumbnail below which there is nothing to compare
 _ROWS, _COLUMNS, _CHECKED = 1024, 4096, 8192  # block sizes: 16 MB for a block of correlations
 
@@ -102,18 +102,19 @@ def _near(thumbnails: NDArray[np.uint8], splits: Sequence[Split]) -> Iterator[Fo
 
 
 def _compare(thumbnails: NDArray[np.uint8], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Iterator[Found]:
-    alike = _standard(thumbnails[rows]) @ _standard(thumbnails[columns]).T >= ALIKE
-    first, second = np.nonzero(alike)
+    """The near pairs of a block: all distances from one product of matrices, then the few candidates one by one."""
+    a, b = thumbnails[rows].astype(np.float32), thumbnails[columns].astype(np.float32)
+    squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * (a @ b.T)
+    first, second = np.nonzero(squared <= thumbnails.shape[1] * NEAR**2 + 8)  # 8: rounding of float32
     for start in range(0, len(first), _CHECKED):
-        i, j = rows[first[start : start + _CHECKED]], columns[second[start : start + _CHECKED]]
-        difference = np.abs(thumbnails[i].astype(np.int16) - thumbnails[j]).mean(1)
-        near = difference <= NEAR
-        yield i[near], j[near], difference[near]
+        i, j = first[start : start + _CHECKED], second[start : start + _CHECKED]
+        difference = np.sqrt(((a[i] - b[j]).astype(np.float64) ** 2).mean(1))
+        near = (difference <= NEAR) & (_correlation(a[i], b[j]) >= ALIKE)
+        yield rows[i[near]], columns[j[near]], difference[near]
 
 
-def _standard(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Rows of mean 0 and length 1, so that a product is a correlation."""
-    values = thumbnails.astype(np.float32)
-    values -= values.mean(1, keepdims=True)
-    values /= np.linalg.norm(values, axis=1, keepdims=True)
-    return values
+def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of each row of `a` with the same row of `b`."""
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    product: NDArray[np.float32] = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return product

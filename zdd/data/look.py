@@ -12,16 +12,16 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image, ImageOps
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from zdd import files
-from zdd.preprocess import open_image, reason, to_rgb
+from zdd.pixels import draft, open_image, reason, to_rgb, turn_of
 
 SIDE = 16  # of the fingerprint: a grey thumbnail of 16 x 16 pixels
 MANY = 400  # from so many files on, people see a progress bar
-VERSION = 1  # of what is remembered
+VERSION = 2  # of what is remembered
 _WINDOW = 2048  # files handed to the threads at a time
 _GREY = (128, 128, 128)
 
@@ -50,11 +50,11 @@ def look(path: str) -> Seen:
         data = Path(path).read_bytes()
         with open_image(io.BytesIO(data)) as image:
             width, height, mode = image.width, image.height, image.mode
-            image.draft("L", (4 * SIDE, 4 * SIDE))
-            grey = to_rgb(ImageOps.exif_transpose(image), _GREY).convert("L")
-            fingerprint = grey.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
-    except FileNotFoundError:
-        return Seen(error="there is no such file")
+            turn, extent = turn_of(image), draft(image, "L", (4 * SIDE, 4 * SIDE))
+            grey = to_rgb(image, _GREY).convert("L")
+            # Hamming weighs pixels that lie on an edge of two cells; a box counts them whole, by chance here or there.
+            small = grey.resize((SIDE, SIDE), Image.Resampling.HAMMING, box=(0, 0, *extent))
+            fingerprint = (small if turn is None else small.transpose(turn)).tobytes()
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
         return Seen(error=reason(error))
     return Seen(hashlib.sha256(data).hexdigest(), width, height, mode, fingerprint)

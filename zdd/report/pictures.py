@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from zdd.preprocess import open_image, to_rgb
+from zdd.pixels import open_image, to_rgb
 from zdd.report.tested import Tested
 
 SIDE = 640  # longest side of an annotated picture, pixels
