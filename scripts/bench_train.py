@@ -1,7 +1,7 @@
 """Images a second of `zdd train` against a bare PyTorch loop: same net, files, size, augmentation, workers, threads.
 
 python scripts/bench_train.py [--images 192] [--rounds 3] [--workers 2] [--threads 2]
-The two are run in turn, each in a process of its own; the ratio is the median over the rounds of images/s after epoch 1.
+The two are run in turn, each in a process of its own; the ratio is the rounds' median of images/s after epoch 1.
 """
 
 import argparse
@@ -31,7 +31,9 @@ def draw(root: Path, n: int) -> None:
     rng = np.random.default_rng(0)
     for split, share in (("train", n), ("val", 16)):
         for i in range(share):
-            coarse = Image.fromarray(rng.integers(0, 255, (27, 36, 3), dtype=np.uint8)).resize((1152, 864), Image.Resampling.BICUBIC)
+            coarse = Image.fromarray(rng.integers(0, 255, (27, 36, 3), dtype=np.uint8)).resize(
+                (1152, 864), Image.Resampling.BICUBIC
+            )
             noisy = np.clip(np.asarray(coarse, np.int16) + rng.normal(0, 6, (864, 1152, 1)), 0, 255).astype(np.uint8)
             folder = root / split / ("good" if i % 2 else "bad")
             folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,9 @@ def bare(root: Path, backbone: str, side: int, args: argparse.Namespace) -> floa
         start = time.perf_counter()
         for image, label in loader:
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(net(image.contiguous(memory_format=torch.channels_last)), label).backward()
+            torch.nn.functional.cross_entropy(
+                net(image.contiguous(memory_format=torch.channels_last)), label
+            ).backward()
             optimizer.step()
         speeds.append(args.images / (time.perf_counter() - start))
     return statistics.mean(speeds[1:])
@@ -78,7 +82,9 @@ def ours(root: Path, backbone: str, side: int, cache: bool, args: argparse.Names
     }  # fmt: skip
     (runs / "bench.json").write_text(json.dumps(experiment))
     command = [sys.executable, "-m", "zdd.cli", "train", str(runs / "bench.json"), "--runs", str(runs)]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "ZDD_CACHE": str(root.parent / "cache")})
+    subprocess.run(
+        command, check=True, capture_output=True, env={**os.environ, "ZDD_CACHE": str(root.parent / "cache")}
+    )
     table = next(runs.glob("bench/*/run_0/log/metrics.csv"))
     rows = list(csv.DictReader(table.open()))
     return statistics.mean(float(row["speed/images_per_s"]) for row in rows[1:])
@@ -104,8 +110,18 @@ def main() -> None:
                 plain = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
                 zdd = ours(root, backbone, side, cache, args)
                 ratios.append(zdd / plain)
-                print(f"{title}: bare {plain:.1f} images/s, zdd {zdd:.1f} images/s, ratio {zdd / plain:.2f}", file=sys.stderr)
-            result.append({"case": title, "ratio": round(statistics.median(ratios), 3), "goal": goal, "ratios": [round(r, 3) for r in ratios]})
+                print(
+                    f"{title}: bare {plain:.1f} images/s, zdd {zdd:.1f} images/s, ratio {zdd / plain:.2f}",
+                    file=sys.stderr,
+                )
+            result.append(
+                {
+                    "case": title,
+                    "ratio": round(statistics.median(ratios), 3),
+                    "goal": goal,
+                    "ratios": [round(r, 3) for r in ratios],
+                }
+            )
     for row in result:
         print(f"{row['case']:32} {row['ratio']:6.2f}x  (goal {row['goal']}x)", file=sys.stderr)
     print(json.dumps(result))

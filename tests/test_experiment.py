@@ -39,7 +39,17 @@ def test_a_run_directory_holds_what_it_should(experiment: Experiment, tmp_path: 
     assert [run.path.name for run in group.finished] == ["run_0", "run_1"]
     assert find(tmp_path / "runs" / "small" / "latest") == group
     run = group.runs[0]
-    for path in (run.config, run.environment, run.data, run.audit, run.best, run.last, run.weights, run.model, run.epochs):
+    for path in (
+        run.config,
+        run.environment,
+        run.data,
+        run.audit,
+        run.best,
+        run.last,
+        run.weights,
+        run.model,
+        run.epochs,
+    ):
         assert path.is_file(), path
     assert list(run.log.glob("events.out.tfevents.*"))
     metrics = files.read_json(run.metrics)
@@ -61,7 +71,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(experiment: E
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_run_ends_bit_equal_to_one_that_was_not(stop: signal.Signals, experiment: Experiment, tmp_path: Path) -> None:
+def test_a_stopped_run_ends_bit_equal_to_one_that_was_not(
+    stop: signal.Signals, experiment: Experiment, tmp_path: Path
+) -> None:
     path = experiment(epochs=6, scheduler={"name": "OneCycleLR", "max_lr": 0.01}, replacement_limit=1, early_limit=4)
     _, whole = train(path, tmp_path / "whole")
     command = [sys.executable, str(ROOT / "train.py"), path, "--runs", str(tmp_path / "cut")]
@@ -85,7 +97,9 @@ def test_a_stopped_run_ends_bit_equal_to_one_that_was_not(stop: signal.Signals, 
     assert files.sha256(group.runs[0].weights) == files.sha256(whole.runs[0].weights)
 
 
-def test_a_loss_that_is_no_number_names_the_files_and_leaves_the_other_runs(experiment: Experiment, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_names_the_files_and_leaves_the_other_runs(
+    experiment: Experiment, tmp_path: Path
+) -> None:
     said, group = train(experiment(optimizer={"name": "SGD", "lr": 1e30}), tmp_path / "runs", n_runs=2)
     assert set(said["failed"]) == {"run_0", "run_1"}
     assert "part" in said["failed"]["run_0"]
@@ -121,9 +135,13 @@ def test_two_processes_give_the_figures_of_one(experiment: Experiment, tmp_path:
     settings: dict[str, Any] = {"model": model, "augmentation": "none", "image_size": 48, "epochs": 2}
     settings["optimizer"] = {"name": "SGD", "lr": 0.01}
     _, one = train(experiment(**settings), tmp_path / "one")
-    said, two = train(experiment(**settings, trainer={"accelerator": "cpu", "threads": 1, "devices": 2}), tmp_path / "two")
+    said, two = train(
+        experiment(**settings, trainer={"accelerator": "cpu", "threads": 1, "devices": 2}), tmp_path / "two"
+    )
     assert said["failed"] == {}
     assert len(two.runs) == 1
     assert len(list(two.runs[0].log.glob("events.*"))) == len(list(one.runs[0].log.glob("events.*")))
     for a, b in zip(rows(one.runs[0]), rows(two.runs[0]), strict=True):
-        assert {k: float(v) for k, v in a.items()} == pytest.approx({k: float(v) for k, v in b.items()}, rel=1e-3, abs=1e-4)
+        assert {k: float(v) for k, v in a.items()} == pytest.approx(
+            {k: float(v) for k, v in b.items()}, rel=1e-3, abs=1e-4
+        )

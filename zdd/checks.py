@@ -66,7 +66,7 @@ def _part(name: str, given: Any, found: list[Mistake]) -> Any:
         case "dataset":
             return _dataset(given, found)
         case "model" | "criterion":
-            return _plugin(name, (name,), given, found)
+            return plugin_section(name, (name,), given, found)
         case "augmentation":
             return _augmentations(given, found)
         case "optimizer":
@@ -86,7 +86,8 @@ def _named(key: Key, given: Any, example: str, found: list[Mistake]) -> dict[str
     return None
 
 
-def _plugin(kind: str, key: Key, given: Any, found: list[Mistake]) -> Section:
+def plugin_section(kind: str, key: Key, given: Any, found: list[Mistake]) -> Section:
+    """A plug-in by name with its settings, complete and checked; what is wrong is added to `found`."""
     known = available(kind)
     section = _named(key, given, next(iter(known), "..."), found)
     if section is None:
@@ -134,7 +135,7 @@ def _nested(option: Option, key: Key, value: Any, found: list[Mistake]) -> Any:
         return None  # right or wrong: the option's type knows
     if isinstance(value, dict) and "name" not in value and isinstance(option.default, dict):
         value = {"name": option.default["name"], **value}
-    return _plugin(option.name, (*key, option.name), value, found)
+    return plugin_section(option.name, (*key, option.name), value, found)
 
 
 def _dataset(given: Any, found: list[Mistake]) -> Any:
@@ -142,7 +143,7 @@ def _dataset(given: Any, found: list[Mistake]) -> Any:
     if section is None:
         return None
     own = {name: value for name, value in section.items() if name not in SHARED}
-    plugin = _plugin("dataset", ("dataset",), {**own, "name": section.get("name", ABSENT)}, found)
+    plugin = plugin_section("dataset", ("dataset",), {**own, "name": section.get("name", ABSENT)}, found)
     return {**{name: value for name, value in section.items() if name in SHARED}, "options": plugin.options}
 
 
@@ -160,7 +161,7 @@ def _augmentation(key: Key, given: Any, found: list[Mistake]) -> Section:
     if isinstance(name, str) and name[:1].isupper() and name not in available("augmentation"):
         return Section(name=name, options={option: value for option, value in section.items() if option != "name"})
     before = len(found)
-    plugin = _plugin("augmentation", key, section, found)
+    plugin = plugin_section("augmentation", key, section, found)
     if len(found) > before and found[-1].key == (*key, "name"):
         wrong = found.pop()
         text = f"{wrong.text} (a class of torchvision.transforms.v2 is spelt as there: RandomRotation)"

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("zdd", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "timm", "numpy", "pillow", "safetensors")
+PACKAGES = ("zdd", "torch", "torchvision", "pytorch-lightning", "timm", "numpy", "pillow", "safetensors")
 
 
 def describe() -> dict[str, Any]:
@@ -52,8 +52,8 @@ def _git() -> dict[str, Any] | None:
     """Commit of zdd's own source, and whether it was changed since; None where zdd is not a git checkout."""
     here = ["git", "-C", str(Path(__file__).parent)]
     try:
-        commit = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        status = subprocess.run([*here, "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=10)
+        commit = subprocess.check_output([*here, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL, timeout=10)
+        changed = subprocess.check_output([*here, "status", "--porcelain"], text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+    return {"commit": commit.strip(), "dirty": bool(changed.strip())}

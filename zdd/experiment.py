@@ -26,8 +26,8 @@ from zdd.settings import Config
 from zdd.stats import Figure
 from zdd.trained import Trained, save_trained
 from zdd.training.board import read_epochs
-from zdd.training.fit import fit
 from zdd.training.final import write_final
+from zdd.training.fit import fit
 
 err = Console(stderr=True, highlight=False)
 

@@ -16,7 +16,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image on disk and what is known of it. `label` is an index into the class list; 0 is the good class if there is one."""
+    """One image on disk and what is known of it. `label` is an index into the classes; 0 is the good one, if any is."""
 
     path: str
     label: int

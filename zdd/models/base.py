@@ -69,13 +69,13 @@ class ZddModel(pl.LightningModule):
         """Lightning's hook: hand the epoch's number on."""
         self.start_epoch(self.current_epoch)
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002 (Lightning's signature)
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Lightning's hook: the memory layout that convolutions like best."""
         if self.channels_last:
             batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
         return batch
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Lightning's hook: one step."""
         loss = self.loss(batch)
         self.log(
@@ -83,7 +83,7 @@ class ZddModel(pl.LightningModule):
         )
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Lightning's hook: what is said of each image, for whoever counts it."""
         raw = self.net(batch["image"])
         said = self.decode(raw, batch["image"])

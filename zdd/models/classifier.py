@@ -72,7 +72,7 @@ class Classifier(ZddModel):
         """(B,) loss of each image, times its class's weight."""
         return cast(Tensor, self.criterion(raw, batch["label"]))
 
-    def decode(self, raw: Tensor, image: Tensor) -> Prediction:  # noqa: ARG002 (other methods look at it)
+    def decode(self, raw: Tensor, image: Tensor) -> Prediction:
         """Probabilities as the criterion means them; the score is P(any defect), or 1 - max without a good class."""
         probability = self.criterion.probability(raw)
         # Summed over the defects, not 1 - P(good), which would round the scores of clearly good images to a tie at 0.
@@ -127,7 +127,7 @@ class Classifier(ZddModel):
         if self.transfer.own_lr(self.epoch) is None:
             super().lr_scheduler_step(scheduler, metric)
 
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:  # noqa: ARG002 (Lightning's signature)
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Lightning's hook: without a gradient neither momentum nor weight decay moves a parameter."""
         frozen = self.transfer.frozen(self.layout, self.epoch)
         for name, parameter in self.net.named_parameters():

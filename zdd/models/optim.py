@@ -69,7 +69,7 @@ def _optimizer(groups: Groups, section: Section) -> Optimizer:
     lr = options.pop("lr", None)
     lr = keywords.default(made, "lr") if lr is None else lr
     try:
-        optimizer: Optimizer = made(groups(lr), **options)
+        optimizer: Optimizer = made(groups(lr), lr=lr, **options)
         return optimizer
     except (TypeError, ValueError, RuntimeError) as error:
         raise ZddError(f"optimizer ({section.name}): {keywords.first_line(error)}") from None

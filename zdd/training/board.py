@@ -1,4 +1,4 @@
-"""What a run writes while it trains: TensorBoard's events and metrics.csv. The x-axis is the epoch, 1 being the first."""
+"""What a run writes while it trains: TensorBoard's events and metrics.csv, by epoch, 1 being the first."""
 
 import csv
 import math
@@ -37,13 +37,13 @@ class Board(Checkpoint):  # a Checkpoint, so that it is called after Limits, who
         self.rates: list[float] = []
         self.writer: SummaryWriter | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook: what an interrupted epoch left behind is purged."""
         if trainer.is_global_zero:
-            self.writer = SummaryWriter(str(self.folder), purge_step=len(self.rows) + 1)  # type: ignore[no-untyped-call]
+            self.writer = SummaryWriter(str(self.folder), purge_step=len(self.rows) + 1)
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int  # noqa: ARG002
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Lightning's hook: the epoch's learning rates; the first training batch of all, as the network sees it."""
         if batch_idx == 0:
@@ -52,15 +52,15 @@ class Board(Checkpoint):  # a Checkpoint, so that it is called after Limits, who
             self._images("input/train, augmented", batch["image"])
 
     def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int, *_: Any  # noqa: ARG002
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int, *_: Any
     ) -> None:
         """Lightning's hook: the same for validation."""
         if self.writer is not None and batch_idx == 0 and trainer.current_epoch == 0:
             self._images("input/validation", batch["image"])
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
-        row = {"epoch": trainer.current_epoch + 1}
+        row: dict[str, float] = {"epoch": trainer.current_epoch + 1}
         row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         row |= {"lr/highest": max(self.rates), "lr/lowest": min(self.rates)}
         row |= {"best": int(self.limits.best_epoch == trainer.current_epoch), "replaced": int(self.limits.replaced)}
@@ -70,15 +70,15 @@ class Board(Checkpoint):  # a Checkpoint, so that it is called after Limits, who
             return
         for name, value in row.items():
             if "/" in name and math.isfinite(value):
-                self.writer.add_scalar(name, value, len(self.rows))  # type: ignore[no-untyped-call]
-        self.writer.flush()  # type: ignore[no-untyped-call]
+                self.writer.add_scalar(name, value, len(self.rows))
+        self.writer.flush()
         write_epochs(self.folder / "metrics.csv", self.rows)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
         self._close()
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Lightning's hook."""
         self._close()
 
@@ -92,12 +92,12 @@ class Board(Checkpoint):  # a Checkpoint, so that it is called after Limits, who
 
     def _close(self) -> None:
         if self.writer is not None:
-            self.writer.close()  # type: ignore[no-untyped-call]
+            self.writer.close()
             self.writer = None
 
     def _images(self, title: str, image: Tensor) -> None:
         assert self.writer is not None
-        self.writer.add_image(title, make_grid(seen(image[:16], self.preprocess), nrow=4), 1)  # type: ignore[no-untyped-call]
+        self.writer.add_image(title, make_grid(seen(image[:16], self.preprocess), nrow=4), 1)
 
 
 class KeepLast(Checkpoint):
@@ -106,7 +106,7 @@ class KeepLast(Checkpoint):
     def __init__(self, last: Path) -> None:
         self.last = last
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
         trainer.save_checkpoint(self.last)
 

@@ -22,21 +22,23 @@ def write_final(tested: Tested, config: Config, epoch: int) -> None:
         config: The run's configuration.
         epoch: Number of epochs trained, the x-axis.
     """
-    writer = SummaryWriter(str(tested.run.log))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(tested.run.log))
     try:
-        axes = curves.confusion_axes(tested)
-        writer.add_figure("validation/confusion matrix", axes.figure, epoch, close=False)  # type: ignore[no-untyped-call]
+        chart = curves.confusion_axes(tested).get_figure(root=True)
+        assert chart is not None
+        writer.add_figure("validation/confusion matrix", chart, epoch, close=False)
         if tested.mistakes:
             picture = _grid([pictures.annotate(tested, row) for row in tested.mistakes[:SHOWN]])
-            writer.add_image("validation/most confident mistakes", picture, epoch, dataformats="HWC")  # type: ignore[no-untyped-call]
+            writer.add_image("validation/most confident mistakes", picture, epoch, dataformats="HWC")
         figures = {f"final/{name}": figure.value for name, figure in tested.figures.items() if "/" not in name}
         known = {name: value for name, value in figures.items() if value is not None}
         for summary in hparams(flat(config.model_dump(mode="json")), known):  # type: ignore[no-untyped-call]
-            writer.file_writer.add_summary(summary)  # type: ignore[union-attr]
+            # Not add_hparams, which would open a second run beside this one.
+            writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
         for name, value in known.items():
-            writer.add_scalar(name, value, epoch)  # type: ignore[no-untyped-call]
+            writer.add_scalar(name, value, epoch)
     finally:
-        writer.close()  # type: ignore[no-untyped-call]
+        writer.close()
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:

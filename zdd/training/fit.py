@@ -28,7 +28,7 @@ class Prepare(pl.Callback):
     def __init__(self, settings: TrainerSettings) -> None:
         self.settings = settings
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Lightning's hook; before DDP wraps the net, whose gradients go wrong when the layout changes afterwards."""
         assert isinstance(pl_module, ZddModel)
         silence()
@@ -36,7 +36,7 @@ class Prepare(pl.Callback):
             torch.set_num_threads(self.settings.threads)
         pl_module.channels_last = self.settings.channels_last
         if self.settings.channels_last:
-            pl_module.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            pl_module.net.to(memory_format=torch.channels_last)
         if self.settings.compile:
             pl_module.net.compile()  # in place: names in the state dict stay
 

@@ -13,12 +13,12 @@ from zdd.records import Batch
 
 
 class SeedEpochs(pl.Callback):
-    """Seeds torch at the start of each epoch, so that a resumed run draws what the uninterrupted one would have drawn."""
+    """Seeds torch at the start of each epoch: a resumed run draws what the uninterrupted one would have drawn."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
         entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
@@ -35,11 +35,11 @@ class StopOnNaN(pl.Callback):
         self.paths = paths
         self.index: Tensor | None = None
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, *_: Any) -> None:  # noqa: ARG002
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, *_: Any) -> None:
         """Lightning's hook."""
         self.index = batch["index"]
 
-    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:  # noqa: ARG002
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Lightning's hook."""
         if torch.isfinite(loss).all() or self.index is None:
             return

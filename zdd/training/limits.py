@@ -1,12 +1,12 @@
-"""Early stopping, model replacement, and the best checkpoint. The definitions that docs/training.md gives are tested here.
+"""Early stopping, model replacement, and the best checkpoint.
 
 After each epoch the monitored figure is compared with the best so far; only a strictly better one is an improvement.
 
 - `early_limit` L: training stops once L epochs in a row were no improvement.
-- `replacement_limit` R: once R epochs in a row were no improvement since the best epoch or the last replacement, the best
-  weights and their optimizer state are loaded back and training goes on. The learning rate stays the schedule's.
+- `replacement_limit` R: once R epochs in a row were no improvement since the best epoch or the last replacement, the
+  best weights and their optimizer state are loaded back and training goes on. The learning rate stays the schedule's.
 
-Both are off at 0. The best weights are what is kept.
+Both are off at 0. The best weights are what is kept. docs/training.md tells the same to users.
 """
 
 import math

@@ -28,7 +28,7 @@ class ShowProgress(pl.Callback):
         self._bar: Progress | None = None
         self._task = TaskID(0)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
         if not trainer.is_global_zero:
             return
@@ -44,12 +44,12 @@ class ShowProgress(pl.Callback):
         )
         self._bar.start()
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
         self._started, self._images, self._trained_s = time.perf_counter(), 0, 0.0
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int  # noqa: ARG002
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Lightning's hook."""
         self._images += len(batch["label"]) * trainer.world_size
@@ -70,7 +70,7 @@ class ShowProgress(pl.Callback):
         done = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 1
         self._bar.update(self._task, completed=done, epoch=trainer.current_epoch + 1, figures="  ".join(figures))
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
         self.took_s = time.perf_counter() - self._started
         if self._bar is None:
@@ -83,11 +83,11 @@ class ShowProgress(pl.Callback):
             highlight=False,
         )
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
         self._stop()
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Lightning's hook."""
         self._stop()
 

@@ -19,24 +19,24 @@ from zdd.records import Task
 
 
 class Validation(pl.Callback):
-    """Collects what `validation_step` returns, image by image, and logs one figure a split, never a mean over batches."""
+    """Collects what `validation_step` says of each image; logs one figure a split, never a mean over batches."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.seen: list[dict[str, Tensor]] = []
         self.confusion = torch.zeros(task.n_classes, task.n_classes, dtype=torch.int64)  # rows: truth
 
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
         self.seen = []
 
     def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any  # noqa: ARG002
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
         """Lightning's hook."""
         self.seen.append({name: column.detach().cpu() for name, column in outputs.items()})
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
         columns = _gather({name: torch.cat([part[name] for part in self.seen]) for name in self.seen[0]})
         self.confusion = multiclass_confusion_matrix(columns["argmax"], columns["label"], self.task.n_classes)
@@ -52,9 +52,9 @@ def epoch_figures(columns: dict[str, Tensor], task: Task) -> dict[str, float]:
         against good by the score; one against the rest, macro, without a good class; NaN where a side is empty).
     """
     label, argmax, n = columns["label"], columns["argmax"], task.n_classes
-    present = label.unique()
+    present = torch.bincount(label, minlength=n) > 0
     recall = multiclass_accuracy(argmax, label, n, average="none")[present]
-    auroc = _auroc(columns, task) if len(present) > 1 else torch.tensor(float("nan"))
+    auroc = _auroc(columns, task) if int(present.sum()) > 1 else torch.tensor(float("nan"))
     return {
         "val/loss": float(columns["loss"].double().mean()),
         "val/accuracy": float((argmax == label).double().mean()),

@@ -13,7 +13,7 @@ FAULTS: tuple[Fault, ...] = ("no_fail", "crooked_print", "half_printed", "not_fu
 
 MADE_IN = 2026  # every part is made in this year: a date of use before it is wrong
 TOLERANCE_DEGREES = 1.5  # a print turned by no more than this on its sticker is good
-CROOKED_DEGREES = (9.0, 18.0)
+CROOKED_DEGREES = (10.0, 20.0)
 _STICKERS = (  # sticker, ink
     ((240, 240, 236), (28, 28, 32)),
     ((236, 228, 204), (44, 34, 30)),
@@ -152,17 +152,17 @@ def _dead_nozzles(rng: np.random.Generator, height: int, width: int) -> Plane:
     keep = np.ones((height, width), np.float32)
     count = int(rng.integers(2, 4))
     for place in (np.arange(count) + rng.uniform(0.25, 0.75, count)) / count:
-        half = rng.uniform(0.05, 0.075)
+        half = rng.uniform(0.06, 0.085)
         middle = 0.1 + 0.8 * place
         keep[int((middle - half) * height) : int((middle + half) * height)] = rng.uniform(0.0, 0.12)
     return keep
 
 
 def _dry_patches(rng: np.random.Generator, height: int, width: int) -> Plane:
-    """Blobs without ink over a quarter to two fifths of the print."""
+    """Blobs without ink over three to five tenths of the print."""
     noise = fractal(rng, height, width, cell=0.3, octaves=3)
-    level = np.quantile(noise, rng.uniform(0.25, 0.4))
-    return np.clip((noise - level) / 0.15, 0.05, 1).astype(np.float32)
+    level = np.quantile(noise, rng.uniform(0.3, 0.5))
+    return np.clip((noise - level) / 0.1, 0.04, 1).astype(np.float32)
 
 
 def _turn(values: Plane, angle: float, shift: tuple[int, int]) -> Plane:

@@ -23,7 +23,7 @@ class Criterion(nn.Module):
         """(B, K) logits, (B,) int64 -> (B,) loss of each image, times its weight."""
         raise NotImplementedError
 
-    def weight(self, label: Tensor) -> Tensor | None:  # noqa: ARG002 (for subclasses)
+    def weight(self, label: Tensor) -> Tensor | None:
         """(B,) weight of each image in a batch's mean, or None where all weigh the same."""
         return None
 

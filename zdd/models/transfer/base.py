@@ -11,15 +11,15 @@ class Transfer:
 
     stage_epochs = 0  # epochs at the start with a learning rate of the strategy's own; the schedule begins after them
 
-    def frozen(self, layout: Layout, epoch: int) -> frozenset[str]:  # noqa: ARG002 (for subclasses)
+    def frozen(self, layout: Layout, epoch: int) -> frozenset[str]:
         """Names of the parameters that must not move in this epoch (0, 1, ...). What moves once never rests again."""
         return frozenset()
 
-    def rate(self, lr: float, depth: int) -> float:  # noqa: ARG002 (for subclasses)
+    def rate(self, lr: float, depth: int) -> float:
         """Learning rate of the stage `depth` before the head (0: the head itself), where the optimizer's is `lr`."""
         return lr
 
-    def own_lr(self, epoch: int) -> float | None:  # noqa: ARG002 (for subclasses)
+    def own_lr(self, epoch: int) -> float | None:
         """Learning rate of all that moves in this epoch, or None for the optimizer's and its schedule's."""
         return None
 

@@ -15,7 +15,7 @@ class Partial(Transfer):
     def __init__(self, *, share: Share = 0.5) -> None:
         self.share = share
 
-    def frozen(self, layout: Layout, epoch: int) -> frozenset[str]:  # noqa: ARG002
+    def frozen(self, layout: Layout, epoch: int) -> frozenset[str]:
         """The first `share` of the stages, in every epoch."""
         n_frozen = round(self.share * len(layout.stages))
         return frozenset(name for stage in layout.stages[:n_frozen] for name in stage)
