@@ -85,15 +85,19 @@ def _run_group(group: Group, numbers: Sequence[int], dataset: Dataset, audit: di
             files.write_text(run.failure, text + "\n")
             failed[run.path.name] = text
             err.print(f"[red]{run.path} failed:[/red] {text}")
-    summary = summarise(group) if group.finished else {}
     done = [str(run.path) for run in group.finished]
-    return {"group": str(group.path), "done": done, "failed": failed, "summary": summary}
+    result: dict[str, Any] = {"group": str(group.path), "done": done, "failed": failed}
+    if done:
+        means = {name: row["mean"] for name, row in summarise(group)["val"].items()}
+        result |= {"mean": means, "summary": str(group.summary)}
+    return result
 
 
 def run_once(config: Config, run: RunDir, dataset: Dataset, audit: dict[str, Any]) -> None:
     """Train one seed into `run`, or go on with it; the test split is not looked at."""
     files.write_json(run.config, configuration.as_dict(config))
-    files.write_json(run.environment, environment.describe())
+    if not run.environment.is_file():  # of a resumed run it tells how it was begun
+        files.write_json(run.environment, environment.describe())
     files.write_json(run.audit, audit)
     datasets.save(dataset, run.data)
     pl.seed_everything(config.seed, verbose=False)

@@ -53,7 +53,7 @@ def train(args: Args) -> Result:
             raise ZddError("--resume goes on with the run's own configuration; give it alone")
         from zdd import experiment
 
-        return experiment.resume(args.resume)
+        return _trained(experiment.resume(args.resume))
     n_runs = 1 if args.n_runs is None else args.n_runs
     if n_runs < 1:
         raise ZddError(f"--n_runs = {n_runs}: must be at least 1")
@@ -68,14 +68,20 @@ def train(args: Args) -> Result:
 
     _check_with_torch(loaded)
     args.begun = _watch(args.runs / loaded.name / "latest")
-    return experiment.run_experiment(loaded, n_runs=n_runs, runs=args.runs)
+    return _trained(experiment.run_experiment(loaded, n_runs=n_runs, runs=args.runs))
 
 
 def test(args: Args) -> Result:
     """Test finished runs."""
     from zdd import examine
 
-    return examine.examine(args.run_path, device=args.device)
+    result = examine.examine(args.run_path, device=args.device)
+    if "summary" in result:
+        _show_summary(Path(result["summary"]), "test")
+    else:
+        _show_run(Path(result["report"]).parent / "metrics.json")
+    _say(f"report: {result['report']}")
+    return result
 
 
 def predict(args: Args) -> Result:
@@ -124,6 +130,48 @@ def _print_config(loaded: Loaded) -> Result:
     rows = [[name, json.dumps(value, ensure_ascii=False), origin] for name, value, origin in loaded.rows()]
     _show(["setting", "value", "set by"], rows)
     return {**config.as_dict(loaded.config), "$origin": loaded.origin}
+
+
+def _trained(result: Result) -> Result:
+    if result["done"]:
+        _show_summary(Path(result["summary"]), "val")
+        _say(f"next: python test.py {result['group']}")
+    if result["failed"]:
+        _say(f"failed: {', '.join(result['failed'])}; after mending: python train.py --resume {result['group']}")
+    return result
+
+
+def _show_summary(path: Path, section: str) -> None:
+    """The group's means; the figures of single classes stand in summary.md and in the report."""
+    from zdd import files
+
+    figures = {name: row for name, row in files.read_json(path)[section].items() if "/" not in name}
+    rows = [
+        [name, str(row["n"]), f"{row['mean']:.4f}", *(("", "") if row["sd"] is None else _spread(row))]
+        for name, row in figures.items()
+    ]
+    kind = "validation" if section == "val" else section
+    _show([f"{kind} figure", "runs", "mean", "sd", "95 % interval over seeds"], rows)
+
+
+def _spread(row: dict[str, float]) -> tuple[str, str]:
+    return f"{row['sd']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}"
+
+
+def _show_run(path: Path) -> None:
+    from zdd import files
+
+    figures = {name: row for name, row in files.read_json(path)["test"].items() if "/" not in name}
+    known = {name: row for name, row in figures.items() if row["value"] is not None}
+    rows = [
+        [name, str(row["n"]), f"{row['value']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}", row["method"]]
+        for name, row in known.items()
+    ]
+    _show(["test figure", "images", "value", "95 % interval", "by"], rows)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _show(columns: list[str], rows: list[list[str]]) -> None:

@@ -36,7 +36,7 @@ class ShowProgress(pl.Callback):
         figures = TextColumn("{task.fields[figures]}")
         self._bar = Progress(
             TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures,
-            console=Console(stderr=True), transient=True,
+            console=(console := Console(stderr=True)), transient=True, disable=not console.is_terminal,
         )  # fmt: skip
         total = int(trainer.num_training_batches) * int(trainer.max_epochs or 0)
         self._task = self._bar.add_task(
@@ -81,6 +81,7 @@ class ShowProgress(pl.Callback):
             f"{self.title} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
             f"loss {float(figures['train/loss']):.4f}  {'  '.join(words)}  {self.images_per_s:.0f} images/s",
             highlight=False,
+            soft_wrap=True,
         )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
