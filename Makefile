@@ -16,7 +16,7 @@ setup: .venv/.done
 	@touch $@
 
 demo: setup
-	$(ACTIVE) -m zdd.cli data labels data/labels --per-class 60 --seed 0
+	$(ACTIVE) -m zdd.cli data labels data/labels --per-class 100 --seed 0
 	$(ACTIVE) train.py demo --n_runs 3
 	$(ACTIVE) test.py runs/demo/latest
 

@@ -12,6 +12,18 @@ from zdd.report.tested import Tested
 from zdd.settings import Config
 
 SHOWN = 9  # mistakes
+FIGURES = ("accuracy", "balanced_accuracy", "f1", "defect_recall", "false_alarm_rate", "auroc", "auroc_macro", "ece")
+COMPARED = (
+    "seed",
+    "image_size",
+    "augmentation",
+    "model",
+    "criterion",
+    "optimizer",
+    "scheduler",
+    "epochs",
+    "batch_size",
+)
 
 
 def write_final(tested: Tested, config: Config, epoch: int) -> None:
@@ -30,9 +42,9 @@ def write_final(tested: Tested, config: Config, epoch: int) -> None:
         if tested.mistakes:
             picture = _grid([pictures.annotate(tested, row) for row in tested.mistakes[:SHOWN]])
             writer.add_image("validation/most confident mistakes", picture, epoch, dataformats="HWC")
-        figures = {f"final/{name}": figure.value for name, figure in tested.figures.items() if "/" not in name}
-        known = {name: value for name, value in figures.items() if value is not None}
-        for summary in hparams(flat(config.model_dump(mode="json")), known):  # type: ignore[no-untyped-call]
+        known = {f"verdict/{name}": tested.figures[name].value for name in FIGURES}
+        known = {name: value for name, value in known.items() if value is not None}
+        for summary in hparams(compared(config), known):  # type: ignore[no-untyped-call]
             # Not add_hparams, which would open a second run beside this one.
             writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
         for name, value in known.items():
@@ -41,15 +53,19 @@ def write_final(tested: Tested, config: Config, epoch: int) -> None:
         writer.close()
 
 
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:
-    """Settings by dotted name, as the HParams tab takes them: numbers, words and switches; lists as text."""
+def compared(config: Config) -> dict[str, str | int | float | bool]:
+    """The settings by which runs are compared, by dotted name: numbers, words and switches, lists as text."""
+    settings = config.model_dump(mode="json", include=set(COMPARED))
+    settings["augmentation"] = ", ".join(section.name for section in config.augmentation)
+    return _flat(settings)
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:
     out: dict[str, str | int | float | bool] = {}
     for name, value in settings.items():
-        if name in ("about", "root"):  # long texts without a meaning there
-            continue
         dotted = f"{prefix}{name}".replace(".options.", ".")
         if isinstance(value, dict):
-            out |= flat(value, f"{dotted}.")
+            out |= _flat(value, f"{dotted}.")
         else:
             out[dotted] = value if isinstance(value, str | int | float | bool) else str(value)
     return out
