@@ -1,6 +1,6 @@
 """A plain torchvision fine-tune, as anyone would write it: the baseline that zdd must not be worse than.
 
-python scripts/baseline_finetune.py ../shared/data/casting_cls --backbone mobilenet_v2 --weights mobilenet_v2.pth --seed 0
+python scripts/baseline_finetune.py data/casting_cls --backbone mobilenet_v2 --weights mobilenet_v2.pth --seed 0
 The last epoch's weights are tested by argmax on ROOT/test; prints one JSON line.
 """
 

@@ -238,5 +238,6 @@ def test_the_interval_of_the_calibration_error_is_not_biased_upwards() -> None:
         p = np.stack([confidence, 1 - confidence], axis=1)
         label = np.where(right, 0, 1)
         found = metrics.figures(Columns(np.arange(300), label, p[:, 1], p.argmax(1), p), task("g", "a"), 0.5, seed=seed)
+        check_shape({"ece": found["ece"]})
         lows.append(found["ece"].low)
     assert np.mean(lows) < 0.02

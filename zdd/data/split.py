@@ -53,16 +53,17 @@ def group_keys(found: Sequence[Found], keys: Sequence[str]) -> list[str]:
         keys: A stable name for each image (its path below the root), so that moving the set changes no split.
     """
     of_path = {one.path: f"g:{one.group}" if one.group else f"i:{key}" for one, key in zip(found, keys, strict=True)}
-    own = [of_path[one.path] for one in found]
-    joined = {mine: of_path[one.parent] for one, mine in zip(found, own, strict=True) if one.parent in of_path}
-    return [_end(mine, joined) for mine in own]
+    joined: dict[str, str] = {}
+    for one in found:
+        if one.parent in of_path:
+            first, second = sorted((_end(of_path[one.path], joined), _end(of_path[one.parent], joined)))
+            joined[second] = first  # the first by name stands for both, whatever the order of the files
+    return [_end(of_path[one.path], joined) for one in found]
 
 
 def _end(key: str, joined: Mapping[str, str]) -> str:
-    seen = {key}
-    while joined.get(key, key) not in seen:
+    while joined.get(key, key) != key:
         key = joined[key]
-        seen.add(key)
     return key
 
 
