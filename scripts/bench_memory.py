@@ -57,7 +57,8 @@ def measure(root: str) -> dict[str, float]:
     for epoch in (1, 2):
         start = time.perf_counter()
         n = sum(len(batch["label"]) for batch in loader)
-        facts |= {f"epoch_{epoch}_mb": private_mb("RssAnon"), f"epoch_{epoch}_images_s": n / (time.perf_counter() - start)}
+        facts[f"epoch_{epoch}_images_s"] = n / (time.perf_counter() - start)
+        facts[f"epoch_{epoch}_mb"] = private_mb("RssAnon")
     return facts
 
 

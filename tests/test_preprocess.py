@@ -16,7 +16,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PAD = (124, 116, 104)  # 255 * MEAN, rounded
 
 
-def make(size: tuple[int, int] = (8, 8), fit: str = "letterbox", channels: str = "rgb", how: str = "bilinear") -> Preprocess:
+def make(
+    size: tuple[int, int] = (8, 8), fit: str = "letterbox", channels: str = "rgb", how: str = "bilinear"
+) -> Preprocess:
     return Preprocess(size, fit, channels, how, MEAN, STD)  # type: ignore[arg-type]
 
 
@@ -60,7 +62,15 @@ def test_any_mode_becomes_rgb(image: Image.Image, value: tuple[int, int, int]) -
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [("a b.png", "L"), ("a.png", "I;16"), ("a.tif", "F"), ("a.tif", "CMYK"), ("a.jpg", "CMYK"), ("a.png", "P"), ("a.bmp", "1")],
+    [
+        ("a b.png", "L"),
+        ("a.png", "I;16"),
+        ("a.tif", "F"),
+        ("a.tif", "CMYK"),
+        ("a.jpg", "CMYK"),
+        ("a.png", "P"),
+        ("a.bmp", "1"),
+    ],
 )
 def test_files_of_any_mode_load(tmp_path: Path, name: str, mode: str) -> None:
     grey = np.tile(np.linspace(0, 1, 40, dtype=np.float32), (30, 1))
@@ -108,7 +118,9 @@ def test_exif_rotation_swaps_the_sides(tmp_path: Path) -> None:
 
 
 def test_letterbox_keeps_the_border_and_pads_with_the_mean() -> None:
-    pixels = make((8, 8)).fit_image(Image.new("RGB", (16, 8), (255, 255, 255)))  # halved: 8 x 4, two rows above and below
+    pixels = make((8, 8)).fit_image(
+        Image.new("RGB", (16, 8), (255, 255, 255))
+    )  # halved: 8 x 4, two rows above and below
     assert (pixels[2:6] == 255).all()
     assert (pixels[:2] == PAD).all() and (pixels[6:] == PAD).all()
     assert np.abs(make().normalise(pixels)[:, :2]).max() < 0.01  # padding is about 0 for the network
@@ -206,7 +218,12 @@ def test_unreadable_files_say_why(tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes(whole.getvalue()[:-400])
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty.png").touch()
-    for name, why in (("cut.jpg", "truncated"), ("text.png", "not an image"), ("empty.png", "not an image"), ("no.png", "no such")):
+    for name, why in (
+        ("cut.jpg", "truncated"),
+        ("text.png", "not an image"),
+        ("empty.png", "not an image"),
+        ("no.png", "no such"),
+    ):
         with pytest.raises(OSError, match=why) as caught:
             make().load(tmp_path / name)
         assert name in str(caught.value)
@@ -225,5 +242,5 @@ def test_the_definition_survives_json_and_its_hash_tells_changes() -> None:
     assert Preprocess.from_dict(how.as_dict()).hash() == how.hash()
     others = [make((9, 8)), make((8, 9), "crop"), make((8, 9), channels="gray"), make((8, 9), how="bicubic")]
     assert len({how.hash(), *(other.hash() for other in others)}) == 5
-    with pytest.raises(ValueError, match="preprocess.fit = 'stretch'"):
+    with pytest.raises(ValueError, match=r"preprocess\.fit = 'stretch'"):
         make(fit="stretch")

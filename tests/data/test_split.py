@@ -52,7 +52,9 @@ def test_the_order_of_files_does_not_matter(images: list[tuple[str, str]], seed:
     assert mixed == [straight[i] for i, _ in shuffled]
 
 
-@given(st.lists(st.tuples(st.sampled_from("pqrst"), st.sampled_from("abc")), min_size=1, max_size=30), st.integers(0, 99))
+@given(
+    st.lists(st.tuples(st.sampled_from("pqrst"), st.sampled_from("abc")), min_size=1, max_size=30), st.integers(0, 99)
+)
 @settings(max_examples=50, deadline=None)
 def test_a_group_of_several_classes_stays_whole(images: list[tuple[str, str]], seed: int) -> None:
     result = splitting.assign([g for g, _ in images], [c for _, c in images], SHARES, seed)

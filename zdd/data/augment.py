@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 from zdd import plugins
@@ -46,6 +47,24 @@ def check(config: Config) -> list[str]:
         what = f"{tuple(image.shape)} {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
         return [f"augmentation: makes {what} of an image; must stay (3, {high}, {wide}) torch.uint8, zdd normalises it"]
     return []
+
+
+def check_masks(act: Callable[..., Any], config: Config) -> None:
+    """See that an image's mask moves with it.
+
+    Raises:
+        ZddError: If one of the augmentations takes images alone, as RandAugment does.
+    """
+    image = tv_tensors.Image(torch.zeros((3, *config.image_size), dtype=torch.uint8))
+    mask = tv_tensors.Mask(torch.zeros((1, *config.image_size), dtype=torch.uint8))
+    try:
+        with torch.random.fork_rng(devices=[]):
+            act(image, mask)
+    except Exception as error:  # whatever torchvision raises
+        names = ", ".join(section.name for section in config.augmentation)
+        raise ZddError(
+            f"augmentation = {names}: can't move masks with their images; choose simple or categorical"
+        ) from error
 
 
 def _step(section: Section, mirror_safe: bool) -> v2.Transform:

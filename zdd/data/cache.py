@@ -158,7 +158,7 @@ class ImageCache:
     def _give_up(self, error: OSError) -> None:
         self._forget()
         self._broken = True
-        Console(stderr=True).print(
+        Console(stderr=True, soft_wrap=True).print(
             f"the image cache {self._path.parent} can't be used: {error}", style="yellow", markup=False
         )
 

@@ -30,7 +30,7 @@ class DataModule(pl.LightningDataModule):
         masks: Whether batches carry masks.
 
     Raises:
-        ZddError: If the step's images can't be shared out evenly among the processes.
+        ZddError: If an augmentation can't move masks along.
     """
 
     def __init__(self, dataset: Dataset, preprocess: Preprocess, config: Config, *, masks: bool = False) -> None:
@@ -42,6 +42,8 @@ class DataModule(pl.LightningDataModule):
         settings, hashes = config.loader, [record.sha256 for record in dataset.records]
         self._cache = ImageCache(hashes, preprocess, limit_gb=settings.cache_gb) if settings.cache else None
         self._augment = augment.build(config.augmentation, mirror_safe=config.dataset.mirror_safe)
+        if masks:
+            augment.check_masks(self._augment, config)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Augmented training images, in another order every epoch."""
@@ -73,6 +75,7 @@ class DataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             worker_init_fn=_one_thread,
+            generator=torch.Generator(),  # of its own: each new epoch draws from it, else from the model's
         )
 
     def _workers(self, images: Images, world: int) -> int:

@@ -1,5 +1,6 @@
 """Which images make up which batch, in every epoch and on every process."""
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -50,7 +51,7 @@ class Batches(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         order, epoch = self._order(), self.epoch
         starts = self._starts()
-        for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        for start, end in itertools.pairwise([*starts, len(order)]):
             yield [(epoch, int(index)) for index in order[start + self.rank : end : self.world]]
 
     @property
