@@ -62,13 +62,11 @@ def shares(tested: Tested) -> str:
         axes = _axes()
         span = max(np.ptp(tested.columns.score), 1e-9)
         ends = [tested.columns.score.min() - 0.03 * span, tested.columns.score.max() + 0.03 * span]
-        at = np.unique(
-            np.concatenate([ends, np.linspace(ends[0], ends[1], POINTS), *(_thin(part) for part in (good, bad))])
-        )
+        at = np.unique(np.concatenate([np.linspace(ends[0], ends[1], POINTS), _thin(good), _thin(bad)]))
         missed = np.searchsorted(bad, at) / len(bad)
         alarms = 1 - np.searchsorted(good, at) / len(good)
-        axes.plot(at, 100 * missed, color=DEFECT, label="defects missed", drawstyle="steps-post")
-        axes.plot(at, 100 * alarms, color=GOOD, label="good parts stopped", drawstyle="steps-post", linestyle="--")
+        axes.plot(at, 100 * missed, color=DEFECT, label="defects missed", drawstyle="steps-pre")
+        axes.plot(at, 100 * alarms, color=GOOD, label="good parts stopped", drawstyle="steps-pre", linestyle="--")
         _threshold(axes, tested)
         axes.set(xlabel="threshold", ylabel="share, %", ylim=(-2, 102))
         return _svg(axes)
@@ -87,7 +85,7 @@ def roc(tested: Tested) -> str:
         axes.set(xlabel="share of good parts stopped", ylabel="share of defects caught")
         if tested.threshold is not None:
             point = np.array([tested.threshold.value])
-            _point(axes, float(_at_or_above(good, point)[0]), float(_at_or_above(bad, point)[0]))
+            _point(axes, _at_or_above(good, point).item(), _at_or_above(bad, point).item())
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03))
         return _svg(axes)
 
@@ -99,10 +97,10 @@ def pr(tested: Tested) -> str:
     caught, precision = _at_or_above(bad, at), _precision(good, bad, at)
     with mpl.rc_context(STYLE):
         axes = _axes()
-        axes.step(caught, precision, color=INK, where="post")
+        axes.step([0, *caught], [precision[0], *precision], color=INK, where="pre")  # the area is the average precision
         if tested.threshold is not None and tested.predicted.any():
             point = np.array([tested.threshold.value])
-            _point(axes, float(_at_or_above(bad, point)[0]), float(_precision(good, bad, point)[0]))
+            _point(axes, _at_or_above(bad, point).item(), _precision(good, bad, point).item())
         axes.set(xlabel="share of defects caught (recall)", ylabel="share of stopped parts that are defective")
         axes.set(xlim=(-0.02, 1.03), ylim=(-0.02, 1.03))
         return _svg(axes)
@@ -121,8 +119,8 @@ def reliability(tested: Tested) -> str:
     with mpl.rc_context(STYLE):
         axes = _axes()
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":", label="calibrated")
-        edges = (np.arange(weighted.BINS) + 0.5) / weighted.BINS
-        axes.bar(edges, 0.3 * count / count.max(), 0.9 / weighted.BINS, color="#D4DDE6", label="images (relative)")
+        middles = (np.arange(weighted.BINS) + 0.5) / weighted.BINS
+        axes.bar(middles, 0.3 * count / count.max(), 0.9 / weighted.BINS, color="#D4DDE6", label="images (relative)")
         size = 18 + 120 * np.sqrt(count[some] / count.max())
         axes.scatter(mean, rate, s=size, color=GOOD, edgecolor="white", linewidth=0.8, zorder=3, label="share right")
         axes.set(xlabel="probability of the most probable class", ylabel="share that was right")
@@ -156,7 +154,7 @@ def _confusion(classes: Sequence[str], counts: NDArray[np.int64]) -> Axes:
             ink = "white" if share[i, j] > 0.55 else INK if counts[i, j] else SOFT
             weight = "bold" if i != j and counts[i, j] else "normal"
             axes.text(j, i, str(counts[i, j]), ha="center", va="center", color=ink, fontsize=11, weight=weight)
-        return axes
+    return axes
 
 
 def training(rows: Sequence[dict[str, float]]) -> dict[str, str]:

@@ -27,7 +27,8 @@ a { color:var(--good) }
 .caution { background:#fff6e8; border:1px solid #f0cf9a; border-left:7px solid #d98a1f; border-radius:6px;
   padding:12px 22px; margin:14px 0 0 }
 .caution ul { margin:0; padding-left:18px }
-.charts { margin-top:18px; display:grid; grid-template-columns:repeat(auto-fit,minmax(min(430px,100%),1fr)); gap:26px 28px }
+.charts { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(430px,100%),1fr)); gap:26px 28px;
+  margin-top:18px }
 figure { margin:0; break-inside:avoid }
 figure img { width:100%; height:auto; display:block }
 figcaption { font-size:14px; color:var(--soft); margin-top:4px }
