@@ -109,15 +109,16 @@ def _text(rng: np.random.Generator, date: str, width: int, height: int) -> tuple
 def _write(pen: ImageDraw.ImageDraw, text: str, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     """Write `text` as large as it fits into `box`, at its left; give back where it stands."""
     left, top, right, bottom = box
+    stroke = max(1, (bottom - top) // 24)  # bold
     size = float(2 * (bottom - top))
     for _ in range(2):  # the second time with the measured size, since hinting is not quite linear
-        drawn = pen.textbbox((0, 0), text, font=ImageFont.load_default(size), stroke_width=1)
+        drawn = pen.textbbox((0, 0), text, font=ImageFont.load_default(size), stroke_width=stroke)
         size *= min((right - left) / (drawn[2] - drawn[0]), (bottom - top) / (drawn[3] - drawn[1]))
     font = ImageFont.load_default(size)
-    drawn = pen.textbbox((0, 0), text, font=font, stroke_width=1)
+    drawn = pen.textbbox((0, 0), text, font=font, stroke_width=stroke)
     at = (left - drawn[0], top - drawn[1] + (bottom - top - drawn[3] + drawn[1]) / 2)
-    pen.text(at, text, fill=255, font=font, stroke_width=1)
-    end = pen.textbbox(at, text, font=font, stroke_width=1)
+    pen.text(at, text, fill=255, font=font, stroke_width=stroke)
+    end = pen.textbbox(at, text, font=font, stroke_width=stroke)
     return int(end[0]), int(end[1]), int(end[2]) + 1, int(end[3]) + 1
 
 

@@ -27,7 +27,7 @@ class Part:
 def make_part(rng: np.random.Generator, fault: Fault, *, side: int) -> Part:
     """Make a part of any shape and material, (side, side) pixels, and stick a label with the `fault` on it."""
     y, x = np.meshgrid(*2 * [np.linspace(-1, 1, side, dtype=np.float32)], indexing="ij")
-    half_width, half_height = rng.uniform(0.62, 0.67), rng.uniform(0.40, 0.44)  # of the label
+    half_width, half_height = rng.uniform(0.66, 0.70), rng.uniform(0.44, 0.48)  # of the label
     depth, round_back = _outline(rng, x, y)
     height = 0.10 * np.clip(depth / rng.uniform(0.06, 0.14), 0, 1) ** 0.5 + round_back
     height = height + _fittings(rng, x, y, depth, np.array((half_width, half_height)))
@@ -35,7 +35,7 @@ def make_part(rng: np.random.Generator, fault: Fault, *, side: int) -> Part:
     height = height + rough
     label = print_label(rng, fault, width=int(half_width * side), height=int(half_height * side))
     tall, wide = label.fault.shape
-    off = (rng.uniform(-0.03, 0.03, 2) * side).astype(int)
+    off = (rng.uniform(-0.02, 0.02, 2) * side).astype(int)
     rows = slice(side // 2 - tall // 2 + off[0], side // 2 - tall // 2 + off[0] + tall)
     columns = slice(side // 2 - wide // 2 + off[1], side // 2 - wide // 2 + off[1] + wide)
     region = np.zeros((side, side), np.float32)
@@ -124,10 +124,10 @@ def photograph(part: Part, rng: np.random.Generator, *, size: int) -> tuple[Imag
 
 def _pose(rng: np.random.Generator) -> Plane:
     """A homography from the picture's plane ([-1, 1], y down) to the part's: turn, size, place and a slight tilt."""
-    angle, scale = np.radians(np.clip(rng.normal(0, 6), -14, 14)), rng.uniform(0.96, 1.12)
+    angle, scale = np.radians(np.clip(rng.normal(0, 3), -8, 8)), rng.uniform(1.0, 1.12)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1 / scale]])
-    move = np.array([[1, 0, rng.uniform(-0.07, 0.07)], [0, 1, rng.uniform(-0.07, 0.07)], [0, 0, 1]])
-    tilt = np.array([[1, 0, 0], [0, 1, 0], [rng.normal(0, 0.04), rng.normal(0, 0.04), 1]])
+    move = np.array([[1, 0, rng.uniform(-0.04, 0.04)], [0, 1, rng.uniform(-0.04, 0.04)], [0, 0, 1]])
+    tilt = np.array([[1, 0, 0], [0, 1, 0], [rng.normal(0, 0.03), rng.normal(0, 0.03), 1]])
     return np.asarray(turn @ tilt @ move)
 
 
