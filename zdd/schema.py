@@ -91,20 +91,28 @@ def _model(model: type[Strict], default: dict[str, Any]) -> dict[str, Schema]:
 
 
 def _plugin(kind: str, shared: dict[str, Schema] | None = None) -> Schema:
-    """A plug-in by its bare name, or with the settings that this one takes and no others."""
-    choices: list[Schema] = []
+    """A plug-in by its bare name, or with the settings that this one takes and no others.
+
+    Without a name it is the plug-in of the layer below that is meant, so any one's settings may stand there.
+    """
+    found = {
+        name: {option: _option(kind, name, option) for option in each.options} for name, each in available(kind).items()
+    }
     properties: dict[str, Schema] = {}
-    for name, plugin in available(kind).items():
-        own = {option: _option(kind, name, option) for option in plugin.options}
-        takes = {"properties": own, "propertyNames": {"enum": ["name", *(shared or {}), *own]}}
+    for own in found.values():
+        for option, schema in own.items():  # what two plug-ins say differently is told apart by the name
+            properties[option] = schema if properties.get(option, schema) == schema else {}
+    names = {
+        "enum": list(found),
+        "description": " ".join(f"{name}: {each.about}" for name, each in available(kind).items()),
+    }
+    choices = []
+    for name, own in found.items():
+        takes: Schema = {"propertyNames": {"enum": ["name", *(shared or {}), *own]}}
+        special = {option: schema for option, schema in own.items() if properties[option] != schema}
+        takes |= {"properties": special} if special else {}
         choices.append({"if": {"properties": {"name": {"const": name}}, "required": ["name"]}, "then": takes})
-        properties |= {option: {} for option in own}  # without a name it is the lower layer's plug-in that is meant
-    names = {"enum": list(available(kind)), "description": _each(kind)}
     return {"anyOf": [names, _object({**(shared or {}), "name": names, **properties}) | {"allOf": choices}]}
-
-
-def _each(kind: str) -> str:
-    return " ".join(f"{name}: {plugin.about}" for name, plugin in available(kind).items())
 
 
 def _option(kind: str, name: str, option: str) -> Schema:
