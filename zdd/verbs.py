@@ -96,7 +96,14 @@ def models(_: Args) -> Result:
     from zdd.models import table
 
     rows = table.rows()
-    _show(list(rows[0]), [[str(cell) for cell in row.values()] for row in rows])
+    cells = [
+        [row["backbone"], row["error"], ""]
+        if "error" in row
+        else [row["backbone"], f"{row['parameters'] / 1e6:.2f}", f"{row['gflops']:.2f}"]
+        for row in rows
+    ]
+    height, width = rows[0]["image_size"]
+    _show(["backbone", "parameters, millions", f"GFLOP an image of {height} x {width} (2 x MAC)"], cells)
     return {"models": rows}
 
 
