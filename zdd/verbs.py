@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace as Args
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zdd import tables
 from zdd.errors import ZddError
 
 if TYPE_CHECKING:
     from zdd.config import Loaded
 
 Result = dict[str, Any]
-WIDTH = 160  # columns of a table that goes into a file
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,10 @@ def test(args: Args) -> Result:
 
     result = examine.examine(args.run_path, device=args.device)
     if "summary" in result:
-        _show_summary(Path(result["summary"]), "test")
+        tables.summary(Path(result["summary"]), "test")
     else:
-        _show_run(Path(result["report"]).parent / "metrics.json")
-    _say(f"report: {result['report']}")
+        tables.run(Path(result["report"]).parent / "metrics.json")
+    tables.say(f"report: {result['report']}")
     return result
 
 
@@ -103,7 +102,7 @@ def models(_: Args) -> Result:
         for row in rows
     ]
     height, width = rows[0]["image_size"]
-    _show(["backbone", "parameters, millions", f"GFLOP an image of {height} x {width} (2 x MAC)"], cells)
+    tables.show(["backbone", "parameters, millions", f"GFLOP an image of {height} x {width} (2 x MAC)"], cells)
     return {"models": rows}
 
 
@@ -135,62 +134,17 @@ def _print_config(loaded: Loaded) -> Result:
     from zdd import config
 
     rows = [[name, json.dumps(value, ensure_ascii=False), origin] for name, value, origin in loaded.rows()]
-    _show(["setting", "value", "set by"], rows)
+    tables.show(["setting", "value", "set by"], rows)
     return {**config.as_dict(loaded.config), "$origin": loaded.origin}
 
 
 def _trained(result: Result) -> Result:
     if result["done"]:
-        _show_summary(Path(result["summary"]), "val")
-        _say(f"next: python test.py {result['group']}")
+        tables.summary(Path(result["summary"]), "val")
+        tables.say(f"next: python test.py {result['group']}")
     if result["failed"]:
-        _say(f"failed: {', '.join(result['failed'])}; after mending: python train.py --resume {result['group']}")
+        tables.say(f"failed: {', '.join(result['failed'])}; after mending: python train.py --resume {result['group']}")
     return result
-
-
-def _show_summary(path: Path, section: str) -> None:
-    """The group's means; the figures of single classes stand in summary.md and in the report."""
-    from zdd import files
-
-    figures = {name: row for name, row in files.read_json(path)[section].items() if "/" not in name}
-    rows = [
-        [name, str(row["n"]), f"{row['mean']:.4f}", *(("", "") if row["sd"] is None else _spread(row))]
-        for name, row in figures.items()
-    ]
-    kind = "validation" if section == "val" else section
-    _show([f"{kind} figure", "runs", "mean", "sd", "95 % interval over seeds"], rows)
-
-
-def _spread(row: dict[str, float]) -> tuple[str, str]:
-    return f"{row['sd']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}"
-
-
-def _show_run(path: Path) -> None:
-    from zdd import files
-
-    figures = {name: row for name, row in files.read_json(path)["test"].items() if "/" not in name}
-    known = {name: row for name, row in figures.items() if row["value"] is not None}
-    rows = [
-        [name, str(row["n"]), f"{row['value']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}", row["method"]]
-        for name, row in known.items()
-    ]
-    _show(["test figure", "images", "value", "95 % interval", "by"], rows)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _show(columns: list[str], rows: list[list[str]]) -> None:
-    """A table for people, on standard error."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    table = Table(*(Column(name, overflow="fold") for name in columns), box=None)
-    for row in rows:
-        table.add_row(*row)
-    width = None if sys.stderr.isatty() else WIDTH
-    Console(stderr=True, highlight=False, markup=False, width=width).print(table)
 
 
 def _watch(latest: Path) -> Callable[[], Path | None]:

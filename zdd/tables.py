@@ -1,0 +1,51 @@
+"""What people see of a command's result, on standard error: programs have the last line of standard output."""
+
+import sys
+from pathlib import Path
+
+from zdd import files
+
+WIDTH = 160  # columns of a table that goes into a file
+
+
+def summary(path: Path, section: str) -> None:
+    """The means of a group's summary.json; the figures of single classes stand in summary.md and in the report."""
+    figures = {name: row for name, row in files.read_json(path)[section].items() if "/" not in name}
+    rows = [
+        [name, str(row["n"]), f"{row['mean']:.4f}", *(("", "") if row["sd"] is None else _spread(row))]
+        for name, row in figures.items()
+    ]
+    kind = "validation" if section == "val" else section
+    show([f"{kind} figure", "runs", "mean", "sd", "95 % interval over seeds"], rows)
+
+
+def _spread(row: dict[str, float]) -> tuple[str, str]:
+    return f"{row['sd']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}"
+
+
+def run(path: Path) -> None:
+    """The test figures of one run, from its metrics.json."""
+    figures = {name: row for name, row in files.read_json(path)["test"].items() if "/" not in name}
+    known = {name: row for name, row in figures.items() if row["value"] is not None}
+    rows = [
+        [name, str(row["n"]), f"{row['value']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}", row["method"]]
+        for name, row in known.items()
+    ]
+    show(["test figure", "images", "value", "95 % interval", "by"], rows)
+
+
+def say(line: str) -> None:
+    """A line for people, on standard error."""
+    print(line, file=sys.stderr)
+
+
+def show(columns: list[str], rows: list[list[str]]) -> None:
+    """A table for people, on standard error."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table(*(Column(name, overflow="fold") for name in columns), box=None)
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stderr.isatty() else WIDTH
+    Console(stderr=True, highlight=False, markup=False, width=width).print(table)
