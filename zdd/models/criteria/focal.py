@@ -6,6 +6,7 @@ from torch import Tensor
 from zdd.errors import ZddError
 from zdd.models.criteria.base import Criterion, in_full
 from zdd.records import Task
+from zdd.settings import Amount
 
 
 class Focal(Criterion):
@@ -21,7 +22,7 @@ class Focal(Criterion):
         ZddError: If gamma is negative, or alpha does not fit the classes.
     """
 
-    def __init__(self, task: Task, *, gamma: float = 2.0, alpha: float | list[float] | None = None) -> None:
+    def __init__(self, task: Task, *, gamma: Amount = 2.0, alpha: float | list[float] | None = None) -> None:
         super().__init__(task)
         if gamma < 0:
             raise ZddError(f"criterion.gamma = {gamma}: must be 0 or greater")

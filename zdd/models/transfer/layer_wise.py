@@ -2,6 +2,7 @@
 
 from zdd.errors import ZddError
 from zdd.models.transfer.base import Transfer
+from zdd.settings import Factor
 
 
 class LayerWise(Transfer):
@@ -14,7 +15,7 @@ class LayerWise(Transfer):
         ZddError: If it lies outside.
     """
 
-    def __init__(self, *, decay: float = 0.9) -> None:
+    def __init__(self, *, decay: Factor = 0.9) -> None:
         if not 0 < decay <= 1:
             raise ZddError(f"model.transfer.decay = {decay}: must be greater than 0 and at most 1")
         self.decay = decay

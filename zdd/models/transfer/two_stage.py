@@ -3,7 +3,7 @@
 from zdd.errors import ZddError
 from zdd.models.backbones import Layout
 from zdd.models.transfer.base import Transfer, body
-from zdd.settings import Positive
+from zdd.settings import Positive, Rate
 
 
 class TwoStage(Transfer):
@@ -17,7 +17,7 @@ class TwoStage(Transfer):
         ZddError: If the learning rate is not above 0.
     """
 
-    def __init__(self, *, stage_epochs: Positive = 5, stage_lr: float = 0.01) -> None:
+    def __init__(self, *, stage_epochs: Positive = 5, stage_lr: Rate = 0.01) -> None:
         if stage_lr <= 0:
             raise ZddError(f"model.transfer.stage_lr = {stage_lr}: must be greater than 0")
         self.stage_epochs = stage_epochs
