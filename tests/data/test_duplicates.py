@@ -53,6 +53,20 @@ def test_blank_images_are_pairs_only_byte_for_byte(tmp_path: Path) -> None:
     assert count == 1
 
 
+def test_a_faint_image_is_blank_too(tmp_path: Path) -> None:
+    faint = Image.new("L", (32, 32), 100)
+    faint.paste(101, (0, 0, 16, 32))  # half a grey value of deviation: what noise makes of a blank image
+    seen = [look(save(faint, tmp_path / name)) for name in ("a.png", "b.bmp")]
+    assert across_splits(seen, ["train", "test"]) == ([], 0)
+
+
+def test_the_same_file_twice_in_one_split_is_no_leak(tmp_path: Path) -> None:
+    paths = [save(photo(0), tmp_path / f"{i}.png") for i in range(3)]
+    pairs, count = across_splits([look(p) for p in paths], ["train", "train", "val"])
+    assert [(p.first, p.second) for p in pairs] == [(0, 2), (1, 2)]
+    assert count == 2
+
+
 def brute(thumbnails: np.ndarray, splits: list[str]) -> set[tuple[int, int]]:
     found = set()
     for i, a in enumerate(thumbnails.astype(float)):
@@ -109,15 +123,23 @@ def test_looks_are_remembered_until_a_file_changes(tmp_path: Path, monkeypatch: 
         assert look_at_all(paths, memory) == changed  # a damaged memory is made anew
 
 
-def test_what_can_not_be_read_is_looked_at_again(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_text("no image")
+def test_only_what_can_not_be_read_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [save(photo(0, (40, 30)), tmp_path / "a.png"), str(tmp_path / "b.png")]
+    Path(paths[1]).write_text("no image")
     memory = tmp_path / "looks.jsonl"
-    assert "format" in look_at_all([str(tmp_path / "a.png")], memory)[0].error
-    stamp = (tmp_path / "a.png").stat().st_mtime_ns
-    photo(0, (8, 1)).save(tmp_path / "b.png")
-    (tmp_path / "a.png").write_bytes((tmp_path / "b.png").read_bytes())
-    os.utime(tmp_path / "a.png", ns=(stamp, stamp))
-    assert look_at_all([str(tmp_path / "a.png")], memory)[0].error == ""
+    assert [bool(one.error) for one in look_at_all(paths, memory)] == [False, True]
+    asked: list[str] = []
+    monkeypatch.setattr(looking, "look", lambda path: asked.append(path) or look(path))
+    assert [bool(one.error) for one in look_at_all(paths, memory)] == [False, True]
+    assert asked == paths[1:]
+
+
+def test_a_copy_that_lies_on_its_side_is_found(tmp_path: Path) -> None:
+    first = save(photo(0), tmp_path / "a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter to the right
+    photo(0).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "b.jpg", exif=exif, quality=90)
+    assert across_splits([look(first), look(str(tmp_path / "b.jpg"))], ["train", "test"])[1] == 1
 
 
 @pytest.mark.data

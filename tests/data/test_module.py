@@ -70,6 +70,14 @@ def test_workers_change_nothing(dataset: Dataset) -> None:
     assert not equal(alone, epochs(module(dataset, seed=9).train_dataloader(), 2))
 
 
+def test_an_image_is_changed_in_another_way_in_every_epoch(dataset: Dataset) -> None:
+    images: Any = module(dataset).train_dataloader().dataset
+    seen = [images.__getitems__([(epoch, index)])["image"] for epoch in (0, 0, 1, 2) for index in (0, 1, 2)]
+    assert all(torch.equal(a, b) for a, b in zip(seen[:3], seen[3:6], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(seen[3:6], seen[6:9], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(seen[6:9], seen[9:], strict=True))
+
+
 def test_the_cache_changes_nothing(dataset: Dataset) -> None:
     with_cache = epochs(module(dataset).train_dataloader(), 2)
     assert equal(with_cache, epochs(module(dataset, loader__cache=False).train_dataloader(), 2))

@@ -59,6 +59,11 @@ def test_processes_share_every_step_of_one_process(n: int, each: int, world: int
         assert joined == whole  # rank r takes images r::W of each batch
 
 
+def test_evaluation_repeats_the_last_image_until_all_processes_have_as_many() -> None:
+    ranks = [epoch(Batches(7, 6, shuffle=False, rank=rank, world=3)) for rank in range(3)]
+    assert ranks == [[[0, 3], [6]], [[1, 4], [6]], [[2, 5], [6]]]
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_no_images_no_batches(shuffle: bool) -> None:
     assert epoch(Batches(0, 4, shuffle=shuffle)) == []

@@ -61,6 +61,15 @@ def test_a_group_of_several_classes_stays_whole(images: list[tuple[str, str]], s
     assert len({(g, s) for (g, _), s in zip(images, result, strict=True)}) == len({g for g, _ in images})
 
 
+@given(st.integers(0, 200))
+@settings(max_examples=40, deadline=None)
+def test_a_rare_class_in_mixed_groups_is_everywhere(seed: int) -> None:
+    """Parts 0, 1 and 2 have a dent and four good sides each; what places the good sides must not move the dents."""
+    images = [(f"p{i}", "good") for i in range(30) for _ in range(4)] + [(f"p{i}", "dent") for i in range(3)]
+    result = splitting.assign([g for g, _ in images], [c for _, c in images], SHARES, seed)
+    assert {split for (_, c), split in zip(images, result, strict=True) if c == "dent"} == set(SPLITS)
+
+
 def test_single_images_meet_the_shares_to_one() -> None:
     names = [f"i{i}" for i in range(200)]
     result = Counter(splitting.assign(names, ["a"] * 200, SHARES, 3))

@@ -33,7 +33,7 @@ _SUFFIX = ".images"
 class ImageCache:
     """Rows of (H, W, 3) uint8, one for each distinct image.
 
-    It opens its file late and once in every process, so that it can be handed to workers; where the folder can't be
+    It opens its file late, so that it can be handed to workers; where the folder can't be
     written, it holds nothing and says so once.
 
     Args:
@@ -60,7 +60,7 @@ class ImageCache:
         self._broken = self._capacity == 0
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_open": None}  # every process opens the file itself
+        return {**self.__dict__, "_open": None}  # a process that was not forked opens the file itself
 
     def __len__(self) -> int:
         """Rows that may be kept."""
@@ -121,7 +121,7 @@ class ImageCache:
     def _file(self) -> "_OpenFile | None":
         if self._broken:
             return None
-        if self._open is None or self._open.process != os.getpid():
+        if self._open is None:
             try:
                 self._open = self._opened()
             except OSError as error:
@@ -167,7 +167,6 @@ class _OpenFile:
     """A cache file as one process has it open."""
 
     def __init__(self, path: Path, size: int) -> None:
-        self.process = os.getpid()
         self.number = os.open(path, os.O_RDWR)
         try:
             self.map = mmap.mmap(self.number, size, access=mmap.ACCESS_READ)
