@@ -185,3 +185,15 @@ def test_every_setting_is_in_the_docs(write: Write) -> None:
             missing += [f"{kind} {plugin.name}" for name in [plugin.name] if f"`{name}`" not in text]
             missing += [f"{kind} {plugin.name}.{name}" for name in plugin.options if f"`{name}`" not in text]
     assert not missing
+
+
+def test_line_10_comes_after_line_9(tmp_path: Path) -> None:
+    path = tmp_path / "long.json"
+    path.write_text('{"dataset": {"name": "folder", "root": "x"}' + "".join(f',\n"x{i}": {i}' for i in range(12)) + "}")
+    assert [line.split(" ")[0] for line in refused(str(path))] == [f"x{i}" for i in range(12)]
+
+
+def test_a_printed_configuration_can_be_read_as_a_run_s_own(write: Write) -> None:
+    loaded = config.load(write())
+    printed = {"$schema": "x", **config.as_dict(loaded.config), "$origin": loaded.origin}
+    assert config.from_dict(printed) == loaded.config
