@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from zdd.data.sources import labels as source
 from zdd.data.synthesis.labels import draw
 from zdd.data.synthesis.labels_print import FAULTS, MADE_IN, fractal, print_label
+from zdd.data.synthesis.labels_scene import make_part, photograph
 from zdd.errors import ZddError
 
 SIZE = 64
@@ -99,6 +100,36 @@ def test_a_wrong_date_differs_only_in_the_line_of_the_date(seed: int) -> None:
     assert difference[line].max() > 0.2
     difference[line] = 0
     assert difference.max() < 0.02
+    assert len(rows) < 0.55 * 128  # the date's line and no more
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_mask_lies_in_the_picture_where_the_fault_is(seed: int) -> None:
+    """The same part in the same picture with a right and a wrong date differs within the mask."""
+    right, wrong = (make_part(np.random.default_rng(seed), fault, side=512) for fault in ("no_fail", "wrong_date"))
+    (good, none), (bad, mask) = (photograph(part, np.random.default_rng(seed + 9), size=256) for part in (right, wrong))
+    assert none.getextrema() == (0, 0)
+    changed = np.abs(np.asarray(good.convert("L"), float) - np.asarray(bad.convert("L"), float)) > 40
+    near = np.asarray(mask.filter(ImageFilter.MaxFilter(5))) > 0  # 2 pixels for blur
+    assert changed.sum() > 80
+    assert (changed & near).sum() / changed.sum() > 0.99
+
+
+def test_either_half_may_be_missing() -> None:
+    faults = (print_label(np.random.default_rng(seed), "half_printed", width=80, height=50).fault for seed in range(12))
+    sides = {bool(fault[:, :40].sum() > fault[:, 40:].sum()) for fault in faults}
+    assert sides == {True, False}
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "labels"
+    draw(out, per_class=1, seed=0, size=32, processes=1)
+    before = contents(out)
+    monkeypatch.setattr(Image.Image, "save", lambda *_, **__: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises(OSError, match="no space"):
+        draw(out, per_class=2, seed=1, size=32, processes=1)
+    assert contents(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["labels"]
 
 
 def test_the_tolerance_of_good_prints_and_the_angle_of_crooked_ones_are_apart() -> None:
