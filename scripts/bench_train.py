@@ -76,7 +76,8 @@ def ours(root: Path, backbone: str, side: int, cache: bool, args: argparse.Names
     runs = Path(tempfile.mkdtemp(dir=root.parent))
     experiment = {
         "dataset": {"name": "folder", "root": str(root)}, "image_size": side, "augmentation": "rand_augment",
-        "preprocess": {"fit": "squeeze"}, "model": {"name": "classifier", "backbone": backbone}, "epochs": 3, "scheduler": None,
+        "preprocess": {"fit": "squeeze"}, "model": {"name": "classifier", "backbone": backbone},
+        "epochs": 3, "scheduler": None,
         "loader": {"workers": args.workers, "cache": cache}, "trainer": {"accelerator": "cpu", "threads": args.threads},
         "optimizer": {"name": "SGD", "lr": 0.01, "momentum": 0.9},
     }  # fmt: skip

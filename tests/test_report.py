@@ -76,7 +76,7 @@ class Strict(html.parser.HTMLParser):
                 assert (value or "").startswith("data:")
             assert not name.startswith("on")
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 (html.parser)
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

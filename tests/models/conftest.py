@@ -48,7 +48,9 @@ def build_filled(wanted: Section, task: Task) -> Classifier:
 def make_classifier() -> Callable[..., Classifier]:
     """Classifier(backbone, n classes, settings ...) with a recipe, every parameter off its initial value."""
 
-    def make(backbone: str, n: int = 3, *, size: Any = None, criterion: Section | None = None, **options: Any) -> Classifier:
+    def make(
+        backbone: str, n: int = 3, *, size: Any = None, criterion: Section | None = None, **options: Any
+    ) -> Classifier:
         torch.manual_seed(0)
         task = make_task(size or SIZES.get(backbone, 64), n)
         model = build_filled(section("classifier", backbone=backbone, **options), task)

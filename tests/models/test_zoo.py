@@ -23,7 +23,7 @@ def model(request, make_classifier, make_batch):
 
 
 def settle_norms(model, image: torch.Tensor) -> None:
-    """Give batch norms the statistics of real activations: with the initial ones, deep nets answer every image alike."""
+    """Give batch norms the statistics of real activations: with the initial ones, deep nets answer all images alike."""
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
     for norm in norms:
