@@ -203,6 +203,9 @@ def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(tmp_path: Path) -> N
     with open_image(tmp_path / "a.jpg") as image:
         assert draft(image, "RGB", (128, 128)) == (224.25, 150.25)  # a quarter: 897 / 4, 601 / 4
         assert image.size == (225, 151)
+    with open_image(tmp_path / "a.jpg") as image:
+        how.fit_image(image)
+        assert image.size == (225, 151)  # an eighth would leave 76 of 601: less than twice 64
 
 
 def test_a_small_jpeg_is_decoded_whole(tmp_path: Path) -> None:
