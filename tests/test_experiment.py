@@ -74,7 +74,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(experiment: E
 def test_a_stopped_run_ends_bit_equal_to_one_that_was_not(
     stop: signal.Signals, experiment: Experiment, tmp_path: Path
 ) -> None:
-    path = experiment(epochs=6, scheduler={"name": "OneCycleLR", "max_lr": 0.01}, replacement_limit=1, early_limit=4)
+    model = {"name": "classifier", "backbone": "squeezenet1_1"}  # has dropout, which draws random numbers
+    settings = {"model": model, "image_size": 48, "epochs": 6, "scheduler": {"name": "OneCycleLR", "max_lr": 0.001}}
+    path = experiment(**settings, replacement_limit=1, early_limit=4)
     _, whole = train(path, tmp_path / "whole")
     command = [sys.executable, str(ROOT / "train.py"), path, "--runs", str(tmp_path / "cut")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ})
