@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Checkpoint
 from torch.utils.data import DataLoader
 
 from zdd.models import build
@@ -20,8 +21,8 @@ SGD = Section(name="SGD", options={"lr": 0.1, "momentum": 0.9, "weight_decay": 0
 EPOCHS = 5
 
 
-class Watch(pl.Callback):
-    """Notes the rate while each epoch trains, and keeps a checkpoint after each."""
+class Watch(Checkpoint):
+    """Notes the rate with which each epoch begins, and keeps a checkpoint after each, last of all callbacks."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,7 +66,6 @@ def train(folder: Path, transfer: Section, scheduler: Section | None, resume: Pa
         max_epochs=upto,
         callbacks=[watch, WithLoss()],
         logger=False,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -91,9 +91,12 @@ def test_the_schedule_begins_with_the_second_stage(scheduler, second_stage: list
     assert list(rates.values()) == pytest.approx([0.5, 0.5, *second_stage])
 
 
+PLATEAU = Section(name="ReduceLROnPlateau", options={"patience": 0, "factor": 0.1})
+
+
+@pytest.mark.parametrize("scheduler", [Section(name="CosineAnnealingLR"), PLATEAU], ids=["cosine", "plateau"])
 @pytest.mark.parametrize("stop", [0, 1, 2, 3])
-def test_resumed_in_any_epoch_it_ends_bit_equal(stop: int, tmp_path: Path) -> None:
-    scheduler = Section(name="CosineAnnealingLR")
+def test_resumed_in_any_epoch_it_ends_bit_equal(stop: int, scheduler: Section, tmp_path: Path) -> None:
     weights, rates = train(tmp_path, TWO_STAGE, scheduler)
     (tmp_path / "again").mkdir()
     again, rates_again = train(tmp_path / "again", TWO_STAGE, scheduler, resume=tmp_path / f"{stop}.ckpt")
@@ -118,8 +121,7 @@ def test_a_plateau_lowers_the_rate_by_the_monitor(tmp_path: Path) -> None:
 
 
 def test_a_plateau_waits_for_the_second_stage(tmp_path: Path) -> None:
-    plateau = Section(name="ReduceLROnPlateau", options={"patience": 0, "factor": 0.1})
-    _, rates = train(tmp_path, TWO_STAGE, plateau)
+    _, rates = train(tmp_path, TWO_STAGE, PLATEAU)
     # It first hears of the loss after epoch 2: 0.9 is its best; after epoch 3 there is no improvement.
     assert list(rates.values()) == pytest.approx([0.5, 0.5, 0.1, 0.1, 0.01])
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from zdd.models import optim
 from zdd.records import Batch, Prediction, Task
@@ -68,6 +69,21 @@ class ZddModel(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Lightning's hook: hand the epoch's number on."""
         self.start_epoch(self.current_epoch)
+
+    def schedule_waits(self) -> bool:
+        """Whether the learning rate's schedule stands still in this epoch."""
+        return False
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Lightning's hook: one epoch of the schedule; a plateau's is stepped in `on_train_epoch_end`."""
+        if not self.schedule_waits() and not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
+    def on_train_epoch_end(self) -> None:
+        """Lightning's hook: step a plateau. Lightning itself would do it after the checkpoint, which then lacks it."""
+        scheduler = self.lr_schedulers()
+        if self.recipe is not None and isinstance(scheduler, ReduceLROnPlateau) and not self.schedule_waits():
+            scheduler.step(self.trainer.callback_metrics[self.recipe.monitor])
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Lightning's hook: the memory layout that convolutions like best."""

@@ -122,10 +122,9 @@ class Classifier(ZddModel):
         for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
             group["lr"] = rate if own is None else own
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Lightning's hook: the schedule waits while the stage has a learning rate of its own."""
-        if self.transfer.own_lr(self.epoch) is None:
-            super().lr_scheduler_step(scheduler, metric)
+    def schedule_waits(self) -> bool:
+        """While the stage has a learning rate of its own."""
+        return self.transfer.own_lr(self.epoch) is not None
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Lightning's hook: without a gradient neither momentum nor weight decay moves a parameter."""
