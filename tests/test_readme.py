@@ -16,6 +16,7 @@ from zdd.data.synthesis import labels
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*(ROOT / name / "README.md" for name in (".", "data", "weights")), *sorted((ROOT / "docs").glob("*.md"))]
+MENTIONED = ([], ["train"], ["test"], ["predict"], ["data", "labels"])  # verbs without what they need
 STARTS = ("make ", "python ", "zdd ", "tensorboard ")
 
 
@@ -35,9 +36,9 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_a_shown_command_is_one_that_exists(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = shlex.split(command, comments=True)
+    words = shlex.split(re.split(" > | && ", command)[0], comments=True)
     monkeypatch.chdir(ROOT)
-    if "..." in command or "bad.json" in command:
+    if "..." in command or {"bad.json", "mine.json"} & set(words):  # the reader's own
         return
     if words[0] == "make":
         assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
@@ -46,7 +47,7 @@ def test_a_shown_command_is_one_that_exists(page: str, command: str, monkeypatch
     elif words[0] == "zdd" or words[1] in ("train.py", "test.py"):
         verb = None if words[0] == "zdd" else words[1].removesuffix(".py")
         argv = words[1:] if verb is None else words[2:]
-        if "--help" in argv or len(argv) < 2 - bool(verb):  # a verb that is only mentioned
+        if "--help" in argv or argv in MENTIONED:
             return
         args = argparse.Namespace(prog="zdd")
         cli._parse(verb, argv, args)
