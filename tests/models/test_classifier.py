@@ -84,6 +84,7 @@ def test_the_loss_is_torchs_weighted_mean() -> None:
 
 
 def _gradient_of_half(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)  # the pool of OpenMP is not there in a fork
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     model, batch = _weighted_step()
     half = {name: tensor[rank::2] for name, tensor in batch.items()}
@@ -104,7 +105,7 @@ def _weighted_step() -> tuple[ZddModel, Any]:
 def test_two_processes_take_the_weighted_mean_of_the_whole_step(tmp_path) -> None:
     model, batch = _weighted_step()
     model.loss(batch).backward()
-    # Forked, so that nothing is imported twice: there are no threads yet that a fork would lose.
+    # Forked: a fresh process would import torch and all of zdd first.
     multiprocessing.start_processes(_gradient_of_half, (str(tmp_path),), nprocs=2, start_method="fork")
     assert isinstance(model.net, LunaNet)
     for rank in (0, 1):
