@@ -198,7 +198,7 @@ VERBS = {
     "models": Verb("List the backbones with their size and cost.", models, (), ("",)),
     "data": Verb(
         "Make data sets.",
-        examples=("labels data/labels --per-class 60 --seed 0",),
+        examples=("labels data/labels --per-class 100 --seed 0",),
         below={
             "labels": Verb(
                 "Draw photographs of products with printed labels: good prints and four faults.",
@@ -208,7 +208,7 @@ VERBS = {
                     argument("--per-class", "images of each class", type=int, required=True, metavar="N"),
                     argument("--seed", "the same seed draws the same pictures (0)", type=int, default=0, metavar="S"),
                 ),
-                ("data/labels --per-class 60 --seed 0",),
+                ("data/labels --per-class 100 --seed 0",),
             )
         },
     ),

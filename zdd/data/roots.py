@@ -14,7 +14,7 @@ KNOWN = {
     "magnetic_tile_seg": "github.com/abin24/Magnetic-tile-defect-datasets.",
     "lgp_seg": "github.com/SAP-samples/btp-ai-sustainability-bootcamp, src/ai-models/defect-detection/data",
     "mvtec_screw": "MVTec AD, category screw, mvtec.com/company/research/datasets/mvtec-ad",
-    "labels": "zdd draws it: zdd data labels data/labels --per-class 60 --seed 0",
+    "labels": "zdd draws it: zdd data labels data/labels --per-class 100 --seed 0",
 }
 
 
