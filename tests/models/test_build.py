@@ -104,6 +104,15 @@ def test_every_model_of_the_folder_keeps_the_seam() -> None:
         assert isinstance(model.net, torch.nn.Module)
 
 
+def test_the_recipe_holds_all_that_training_needs() -> None:
+    config = configuration.from_dict(
+        {**GOOD, "monitor": "val/f1", "scheduler": "ReduceLROnPlateau", "criterion": "bce"}
+    )
+    recipe = build.recipe(config, Task(("good", "bad"), True, (64, 64)))
+    assert (recipe.monitor, recipe.epochs, type(recipe.criterion).__name__) == ("val/f1", 6, "BCE")
+    assert (recipe.optimizer, recipe.scheduler) == (config.optimizer, config.scheduler)
+
+
 def test_a_trained_model_needs_no_pretrained_weights() -> None:
     section = configuration.from_dict({**GOOD, "model": {"name": "classifier", "weights": "gone.pth"}}).model
     model = build.build(section, Task(("a", "b"), False, (64, 64)), trained=True)

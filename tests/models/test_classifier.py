@@ -183,6 +183,14 @@ def test_dropout_is_set_or_refused() -> None:
     backbones.build("resnet18", 2, (64, 64), dropout=0.0)
 
 
+def test_without_dropout_timms_stochastic_depth_is_off_too() -> None:
+    with torch.device("meta"):
+        nets = [backbones.build("timm/swin_tiny_patch4_window7_224", 2, (224, 224), dropout=p) for p in (None, 0.0)]
+    own, off = ([m.drop_prob for m in net.modules() if type(m).__name__ == "DropPath"] for net in nets)
+    assert max(own) > 0
+    assert max(off) == 0
+
+
 def test_the_same_seed_gives_the_same_weights_though_the_first_build_looked_at_the_size() -> None:
     backbones.size_problem.cache_clear()
     nets = []

@@ -110,10 +110,12 @@ def test_softmax_probabilities_by_hand() -> None:
         assert criterion(name).probability(raw)[0].tolist() == pytest.approx([1 / 8, 3 / 8, 4 / 8])
 
 
-@pytest.mark.parametrize("name", available("criterion"))
+@pytest.mark.parametrize(
+    ("name", "options"), [*((name, {}) for name in available("criterion")), ("focal", {"gamma": 0.5})]
+)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-def test_extreme_logits_stay_finite(name: str, dtype: torch.dtype) -> None:
-    ours = criterion(name)
+def test_extreme_logits_stay_finite(name: str, options: dict, dtype: torch.dtype) -> None:
+    ours = criterion(name, **options)
     raw = torch.tensor([[-200.0, -300.0, -400.0], [200.0, -200.0, 0.0], [300.0, 300.0, 300.0]], dtype=dtype)
     raw.requires_grad_()
     loss = ours(raw, torch.tensor([0, 1, 2]))
