@@ -1,27 +1,16 @@
 """The report's charts as SVG: the object interface of matplotlib, no display, no state."""
 
-import io
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from zdd import weighted
+from zdd.report.canvas import DEFECT, GOOD, INK, SOFT, STYLE, WIDE, new_axes, svg
 from zdd.report.tested import Tested
 
-GOOD, DEFECT, INK, SOFT = "#0B6FB8", "#D55E00", "#1B2733", "#8A97A5"  # told apart without colour vision too
-STYLE: Any = {
-    "font.size": 10, "axes.edgecolor": SOFT, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
-    "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-    "grid.color": "#E3E8ED", "axes.axisbelow": True, "axes.titlesize": 11, "axes.titlelocation": "left",
-    "legend.framealpha": 0.92, "legend.edgecolor": "none", "svg.fonttype": "path", "svg.hashsalt": "zdd",
-    "font.family": "DejaVu Sans",
-}  # fmt: skip
-WIDE, HIGH = 5.2, 3.5  # inches
 POINTS = 400  # at most, on a curve
 
 Floats = NDArray[np.float64]
@@ -42,7 +31,7 @@ def scores(tested: Tested) -> str:
     """How the scores of good and of defective images are spread, and the threshold between."""
     score, defective = tested.columns.score, tested.columns.label > 0
     with mpl.rc_context(STYLE):
-        axes = _axes()
+        axes = new_axes()
         edges = np.linspace(score.min(), max(score.max(), score.min() + 1e-9), 41).tolist()
         for of, colour, name in ((~defective, GOOD, "good"), (defective, DEFECT, "defective")):
             axes.hist(score[of], edges, color=colour, alpha=0.35, label=f"{name} ({of.sum()})")
@@ -52,14 +41,14 @@ def scores(tested: Tested) -> str:
         axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         _threshold(axes, tested)
         axes.set(xlabel="score (higher: more likely defective)", ylabel="images (logarithmic)")
-        return _svg(axes)
+        return svg(axes)
 
 
 def shares(tested: Tested) -> str:
     """The share of defects missed and of good parts stopped, against the threshold."""
     good, bad = _split(tested)
     with mpl.rc_context(STYLE):
-        axes = _axes()
+        axes = new_axes()
         span = max(np.ptp(tested.columns.score), 1e-9)
         ends = [tested.columns.score.min() - 0.03 * span, tested.columns.score.max() + 0.03 * span]
         at = np.unique(np.concatenate([np.linspace(ends[0], ends[1], POINTS), _thin(good), _thin(bad)]))
@@ -69,7 +58,7 @@ def shares(tested: Tested) -> str:
         axes.plot(at, 100 * alarms, color=GOOD, label="good parts stopped", drawstyle="steps-pre", linestyle="--")
         _threshold(axes, tested)
         axes.set(xlabel="threshold", ylabel="share, %", ylim=(-2, 102))
-        return _svg(axes)
+        return svg(axes)
 
 
 def roc(tested: Tested) -> str:
@@ -78,7 +67,7 @@ def roc(tested: Tested) -> str:
     at = np.concatenate([[np.inf], np.unique(tested.columns.score)[::-1]])
     caught, alarms = _at_or_above(bad, at), _at_or_above(good, at)
     with mpl.rc_context(STYLE):
-        axes = _axes()
+        axes = new_axes()
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":")
         keep = _corners(alarms, caught)
         axes.plot(alarms[keep], caught[keep], color=INK)
@@ -87,7 +76,7 @@ def roc(tested: Tested) -> str:
             point = np.array([tested.threshold.value])
             _point(axes, _at_or_above(good, point).item(), _at_or_above(bad, point).item())
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03))
-        return _svg(axes)
+        return svg(axes)
 
 
 def pr(tested: Tested) -> str:
@@ -96,14 +85,14 @@ def pr(tested: Tested) -> str:
     at = np.unique(tested.columns.score)[::-1]
     caught, precision = _at_or_above(bad, at), _precision(good, bad, at)
     with mpl.rc_context(STYLE):
-        axes = _axes()
+        axes = new_axes()
         axes.step([0, *caught], [precision[0], *precision], color=INK, where="pre")  # the area is the average precision
         if tested.threshold is not None and tested.predicted.any():
             point = np.array([tested.threshold.value])
             _point(axes, _at_or_above(bad, point).item(), _precision(good, bad, point).item())
         axes.set(xlabel="share of defects caught (recall)", ylabel="share of stopped parts that are defective")
         axes.set(xlim=(-0.02, 1.03), ylim=(-0.02, 1.03))
-        return _svg(axes)
+        return svg(axes)
 
 
 def reliability(tested: Tested) -> str:
@@ -117,7 +106,7 @@ def reliability(tested: Tested) -> str:
     mean = np.bincount(bin_, weights=confidence, minlength=weighted.BINS)[some] / count[some]
     rate = np.bincount(bin_, weights=right, minlength=weighted.BINS)[some] / count[some]
     with mpl.rc_context(STYLE):
-        axes = _axes()
+        axes = new_axes()
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":", label="calibrated")
         middles = (np.arange(weighted.BINS) + 0.5) / weighted.BINS
         axes.bar(middles, 0.3 * count / count.max(), 0.9 / weighted.BINS, color="#D4DDE6", label="images (relative)")
@@ -125,13 +114,13 @@ def reliability(tested: Tested) -> str:
         axes.scatter(mean, rate, s=size, color=GOOD, edgecolor="white", linewidth=0.8, zorder=3, label="share right")
         axes.set(xlabel="probability of the most probable class", ylabel="share that was right")
         axes.set(xlim=(0, 1.02), ylim=(0, 1.04))
-        return _svg(axes)
+        return svg(axes)
 
 
 def confusion(classes: Sequence[str], counts: NDArray[np.int64]) -> str:
     """Counts (K, K) of true against given classes; the colour is the share of the true class."""
     with mpl.rc_context(STYLE):
-        return _svg(_confusion(classes, counts))
+        return svg(_confusion(classes, counts))
 
 
 def confusion_axes(tested: Tested) -> Axes:
@@ -144,7 +133,7 @@ def _confusion(classes: Sequence[str], counts: NDArray[np.int64]) -> Axes:
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with mpl.rc_context({**STYLE, "axes.grid": False}):
         side = min(9.0, max(3.5, 1.6 + 0.55 * k))
-        axes = _axes(max(WIDE, side + 1.0), side)
+        axes = new_axes(max(WIDE, side + 1.0), side)
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         names = [name if len(name) <= 22 else name[:21] + "…" for name in classes]
         axes.set_xticks(range(k), names, rotation=0 if k <= 2 else 40, ha="center" if k <= 2 else "right")
@@ -168,7 +157,7 @@ def training(rows: Sequence[dict[str, float]]) -> dict[str, str]:
         if not there:
             continue
         with mpl.rc_context(STYLE):
-            axes = _axes()
+            axes = new_axes()
             for column, colour, dash in zip(there, (DEFECT, GOOD, INK), ("-", "--", ":"), strict=False):
                 values = [row.get(column, np.nan) for row in rows]
                 label = column.replace("val/", "validation ").replace("train/", "training ").replace("_", " ")
@@ -177,7 +166,7 @@ def training(rows: Sequence[dict[str, float]]) -> dict[str, str]:
                 axes.axvline(kept, color=SOFT, linestyle=":", label=f"kept: epoch {kept:g}")
             axes.set(xlabel="epoch", ylabel=name if name == "loss" else "share")
             axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-            drawn[name] = _svg(axes)
+            drawn[name] = svg(axes)
     return drawn
 
 
@@ -185,7 +174,7 @@ def forest(points: dict[str, list[tuple[float, float, float] | None]]) -> str:
     """Figure -> value, low and high of each run: one line a run, one below the other."""
     n = max(len(row) for row in points.values())
     with mpl.rc_context(STYLE):
-        axes = _axes(9.0, 0.8 + 0.32 * len(points) * n**0.7)
+        axes = new_axes(9.0, 0.8 + 0.32 * len(points) * n**0.7)
         for k, row in enumerate(points.values()):
             for i, point in enumerate(row):
                 at = -k - (i - (n - 1) / 2) * 0.7 / n
@@ -196,20 +185,7 @@ def forest(points: dict[str, list[tuple[float, float, float] | None]]) -> str:
         axes.set_yticks([-k for k in range(len(points))], list(points))
         axes.set_ylim(-len(points) + 0.5, 0.5)
         axes.grid(visible=False, axis="y")
-        return _svg(axes)
-
-
-def _axes(width: float = WIDE, height: float = HIGH) -> Axes:
-    return Canvas(figsize=(width, height), layout="constrained").add_subplot()
-
-
-def _svg(axes: Axes) -> str:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best", fontsize=9)
-    buffer = io.StringIO()
-    assert isinstance(axes.figure, Canvas)
-    axes.figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+        return svg(axes)
 
 
 def _threshold(axes: Axes, tested: Tested) -> None:

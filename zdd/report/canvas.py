@@ -1,0 +1,32 @@
+"""What every chart of a report is drawn on: colours, style, axes without display or state, SVG."""
+
+import io
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+GOOD, DEFECT, INK, SOFT = "#0B6FB8", "#D55E00", "#1B2733", "#8A97A5"  # told apart without colour vision too
+STYLE: Any = {
+    "font.size": 10, "axes.edgecolor": SOFT, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
+    "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.color": "#E3E8ED", "axes.axisbelow": True, "axes.titlesize": 11, "axes.titlelocation": "left",
+    "legend.framealpha": 0.92, "legend.edgecolor": "none", "svg.fonttype": "path", "svg.hashsalt": "zdd",
+    "font.family": "DejaVu Sans",
+}  # fmt: skip
+WIDE, HIGH = 5.2, 3.5  # inches
+
+
+def new_axes(width: float = WIDE, height: float = HIGH) -> Axes:
+    """Empty axes of so many inches; call it, draw and `svg` within `rc_context(STYLE)`."""
+    return Canvas(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def svg(axes: Axes) -> str:
+    """The drawing as SVG, with a legend where something has a label; the same every time."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best", fontsize=9)
+    buffer = io.StringIO()
+    assert isinstance(axes.figure, Canvas)
+    axes.figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
