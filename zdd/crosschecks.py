@@ -30,11 +30,20 @@ def _target_missing(rule: str, target: float | None) -> str | None:
     meaning = {
         "false_alarms": "the largest share of good parts that may be stopped",
         "missed": "the largest share of defects that may slip through",
-        "fixed": "the threshold itself",
+        "quantile": "the share of good parts that is to pass",
     }
-    if target is None and rule in meaning:
-        return f"needs threshold.target, a number from 0 to 1: {meaning[rule]}"
+    if target is None and rule in (*meaning, "fixed"):
+        return f"needs threshold.target, {_SHARE}: {meaning.get(rule, 'the threshold itself')}"
+    if target is not None and target > 1 and rule in meaning:
+        return f"threshold.target = {target:g} must be {_SHARE}: {meaning[rule]}"
     return None
+
+
+def _criterion(criterion: Any, model: Any) -> str | None:
+    name = model.get("name") if isinstance(model, dict) else model
+    if name in LEARNS_BY_CRITERION or criterion in ("cross_entropy", {"name": "cross_entropy"}):
+        return None
+    return f"the model '{name}' has a loss of its own and takes no criterion; take it out"
 
 
 def _target_idle(target: float | None, rule: str) -> str | None:
@@ -83,6 +92,8 @@ def _batch(batch_size: int, devices: int) -> str | None:
     return f"is shared by trainer.devices = {devices}, so it must be a multiple of that; the nearest is {near}"
 
 
+LEARNS_BY_CRITERION = ("classifier",)  # every other method has a loss of its own
+_SHARE = "a number from 0 to 1"
 RULES: dict[Callable[..., str | None], tuple[str, ...]] = {  # what each rule reads; the first is what it speaks of
     _target_missing: ("threshold.rule", "threshold.target"),
     _target_idle: ("threshold.target", "threshold.rule"),
@@ -91,4 +102,5 @@ RULES: dict[Callable[..., str | None], tuple[str, ...]] = {  # what each rule re
     _classes: ("dataset.classes", "dataset.good_class"),
     _group: ("dataset.group",),
     _batch: ("batch_size", "trainer.devices"),
+    _criterion: ("criterion", "model"),
 }

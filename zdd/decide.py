@@ -28,6 +28,7 @@ class Threshold:
     false_alarms: float | None  # share of good images at or above it
     missed_at_most: float
     false_alarms_at_most: float
+    pixel: float | None = None  # a pixel whose map reaches it is defective; None: the method gives no map
 
     def as_dict(self) -> dict[str, Any]:
         """As it stands in model.json and metrics.json."""
@@ -45,6 +46,7 @@ def choose(score: NDArray[np.float64], defective: NDArray[np.bool_], settings: T
     youden: largest sum of caught defects and passed good parts (Youden 1950); if several, the one that misses least.
     false_alarms: most defects caught while at most `target` of the good parts is stopped; then fewest stopped.
     missed: fewest good parts stopped while at most `target` of the defects is missed; then fewest missed.
+    quantile: the smallest threshold below which at least the share `target` of the good parts lies.
     fixed: `target` itself.
 
     Args:
@@ -53,19 +55,21 @@ def choose(score: NDArray[np.float64], defective: NDArray[np.bool_], settings: T
         settings: Rule and target.
 
     Raises:
-        ZddError: If the rule needs good and defective images and there are none, or a target and there is none.
+        ZddError: As `check`.
         ValueError: If a score is not finite.
     """
     if not np.isfinite(score).all():
         raise ValueError("scores must be finite")
-    _check(defective, settings)
+    check(defective, settings)
     good, bad = np.sort(score[~defective]), np.sort(score[defective])
     if settings.rule == "fixed":
         return _describe(float(settings.target or 0.0), good, bad, settings)
-    cut = _cuts(score)
-    missed = np.searchsorted(bad, cut) / len(bad)
-    alarms = 1 - np.searchsorted(good, cut) / len(good)
+    cut = _cuts(good if settings.rule == "quantile" else score)
+    missed = np.searchsorted(bad, cut) / max(1, len(bad))  # without a defect none is missed: the lowest cut is best
+    alarms = 1 - np.searchsorted(good, cut) / max(1, len(good))
     target = settings.target if settings.target is not None else 1.0
+    if settings.rule == "quantile":
+        return _describe(float(cut[np.flatnonzero(1 - alarms >= target - 1e-12)[0]]), good, bad, settings)
     allowed = {"youden": np.full(len(cut), True), "false_alarms": alarms <= target, "missed": missed <= target}
     first, second = {
         "youden": (np.round(missed + alarms, 12), missed),  # 0.1 + 0.2 and 0.2 + 0.1 are the same
@@ -76,14 +80,41 @@ def choose(score: NDArray[np.float64], defective: NDArray[np.bool_], settings: T
     return _describe(float(cut[best]), good, bad, settings)
 
 
-def _check(defective: NDArray[np.bool_], settings: ThresholdSettings) -> None:
+def choose_pixel(peak: NDArray[np.float64], settings: ThresholdSettings) -> float:
+    """The map's value from which a pixel counts as defective, of a method that has seen good images alone.
+
+    As many good validation images as the image's threshold may stop, at most, have such a pixel; where the rule says
+    nothing of good images, 5 in 100.
+
+    Args:
+        peak: (N,) the largest value of the map of each good validation image.
+        settings: Rule and target of the image's threshold.
+
+    Raises:
+        ValueError: If there is no image.
+    """
+    if not len(peak):
+        raise ValueError("there is no good image to choose by")
+    passed = {"false_alarms": 1 - (settings.target or 0.0), "quantile": settings.target or 1.0}.get(settings.rule, 0.95)
+    return choose(peak, np.full(len(peak), False), ThresholdSettings(rule="quantile", target=passed)).value
+
+
+def check(defective: NDArray[np.bool_], settings: ThresholdSettings) -> None:
+    """See that a threshold can be chosen by such images; called before a training, too.
+
+    Raises:
+        ZddError: If the rule needs good or defective images and there are none, or a target and there is none.
+    """
     if settings.rule != "youden" and settings.target is None:
         raise ZddError(f"threshold.target: the rule '{settings.rule}' needs one, a share from 0 to 1")
-    lacking = [name for name, there in (("good", ~defective), ("defective", defective)) if not there.any()]
-    if settings.rule != "fixed" and lacking:
+    needed = {"good": settings.rule != "fixed", "defective": settings.rule in ("youden", "missed")}
+    there = {"good": not defective.all(), "defective": defective.any()}
+    lacking = [name for name in needed if needed[name] and not there[name]]
+    if lacking:
+        other = '{"rule": "false_alarms", "target": 0.05}' if there["good"] else '{"rule": "fixed", "target": 0.5}'
         raise ZddError(
             f"threshold.rule = '{settings.rule}': the validation split has no {' and no '.join(lacking)} image to "
-            'choose by; add some, or set {"rule": "fixed", "target": 0.5}'
+            f"choose by; add some, or set {other}"
         )
 
 
@@ -121,9 +152,12 @@ def verdict(columns: Columns, threshold: float | None) -> NDArray[np.int64]:
     probabilities knows one kind of defect only. Without a threshold (no good class) it is the most probable class.
     """
     if threshold is None:
+        if columns.argmax is None:
+            raise ValueError("a method that tells good from defective only needs a threshold")
         return columns.argmax
     if columns.probability is None:
-        defect = np.maximum(columns.argmax, 1)
+        kind = np.ones(columns.n, np.int64) if columns.argmax is None else columns.argmax
+        defect = np.maximum(kind, 1)
     else:
         defect = 1 + np.argmax(columns.probability[:, 1:], axis=1)
     return np.where(columns.score < threshold, 0, defect).astype(np.int64)

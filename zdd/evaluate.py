@@ -1,6 +1,7 @@
 """Run anything that maps images to raw output over a loader, and keep what it said of each image."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,17 @@ from zdd.records import Batch, Columns, Prediction
 
 Runner = Callable[[Tensor], Tensor]
 Decode = Callable[[Tensor, Tensor], Prediction]
+Watch = Callable[[Batch, Prediction], None]
 
 
 def evaluate(
-    runner: Runner, decode: Decode, loader: Iterable[Batch], *, device: str = "cpu", title: str = "test"
+    runner: Runner,
+    decode: Decode,
+    loader: Iterable[Batch],
+    *,
+    device: str = "cpu",
+    title: str = "test",
+    watch: Sequence[Watch] = (),
 ) -> Columns:
     """Predictions of every image of a loader.
 
@@ -27,6 +35,7 @@ def evaluate(
         loader: Batches with image, label and index; an index that occurs twice (padded batches) counts once.
         device: Where images are put.
         title: What the progress bar says.
+        watch: Called with each batch and what was said of it, on the CPU: for what is too large to keep, as maps are.
 
     Returns:
         Columns in the order of the index.
@@ -37,7 +46,12 @@ def evaluate(
 
     def said(batch: Batch) -> tuple[Batch, Prediction]:
         image = batch["image"].to(device)
-        return batch, decode(runner(image), image)
+        prediction = decode(runner(image), image)
+        if watch:
+            prediction = _on_cpu(prediction)
+        for look in watch:
+            look(batch, prediction)
+        return batch, prediction
 
     with torch.no_grad(), bar() as progress:
         return collect(said(batch) for batch in progress.track(loader, description=title))
@@ -66,7 +80,7 @@ def collect(said: Iterable[tuple[Batch, Prediction]]) -> Columns:
     together = {name: np.concatenate(parts) for name, parts in rows.items()}
     _, first = np.unique(together["index"], return_index=True)
     once = {name: value[first] for name, value in together.items()}
-    for name in ("score", "probability"):
+    for name in ("score", "probability", "peak"):
         if name in once:
             finite = np.isfinite(once[name].reshape(len(first), -1)).all(axis=1)
             _refuse(name, once["index"][~finite])
@@ -90,13 +104,22 @@ def device_of(name: str) -> str:
 
 
 def _cells(batch: Batch, prediction: Prediction) -> dict[str, Tensor]:
-    cells = {"index": batch["index"], "label": batch["label"], "argmax": prediction.label}
+    cells = {"index": batch["index"], "label": batch["label"]}
     cells["score"] = prediction.score.double()
-    if prediction.probability is not None:
-        cells["probability"] = prediction.probability.double()
-    if prediction.uncertainty is not None:
-        cells["uncertainty"] = prediction.uncertainty.double()
+    if prediction.label is not None:
+        cells["argmax"] = prediction.label
+    for name in ("probability", "uncertainty", "energy"):
+        value = getattr(prediction, name)
+        if value is not None:
+            cells[name] = value.double()
+    if prediction.map is not None:
+        cells["peak"] = prediction.map.double().amax(dim=(1, 2, 3))
     return cells
+
+
+def _on_cpu(prediction: Prediction) -> Prediction:
+    parts: dict[str, Any] = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
+    return replace(prediction, **{name: part.detach().cpu() for name, part in parts.items() if part is not None})
 
 
 def _refuse(name: str, index: np.ndarray[Any, Any]) -> None:

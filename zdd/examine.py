@@ -12,6 +12,7 @@ from zdd.data.dataset import Dataset
 from zdd.data.module import DataModule
 from zdd.errors import ZddError
 from zdd.evaluate import device_of, evaluate
+from zdd.pixelwise import Tally
 from zdd.report import page_of_group, page_of_run
 from zdd.report.summarise import summarise
 from zdd.report.tested import Tested, write_predictions
@@ -55,13 +56,17 @@ def examine_run(run: RunDir, *, device: str = "cpu") -> Tested:
     records = dataset.split("test")
     _check(run, dataset, trained.task.classes)
     model = trained.model.to(device)
-    loader = DataModule(dataset, trained.preprocess, trained.config).loader("test")
-    columns = evaluate(model.net, model.decode, loader, device=device, title=f"test {run.path.name}")
+    pixel = trained.threshold.pixel if trained.threshold else None
+    tally = Tally(trained.task, pixel_threshold=pixel, images=records, preprocess=trained.preprocess)
+    loader = DataModule(dataset, trained.preprocess, trained.config).loader("test", masks=model.pixelwise)
+    watch = [tally] if model.pixelwise else []
+    columns = evaluate(model.net, model.decode, loader, device=device, title=f"test {run.path.name}", watch=watch)
     if columns.index.tolist() != list(range(len(records))):
         raise RuntimeError(f"{columns.n} of {len(records)} test images were judged")
     threshold = trained.threshold.value if trained.threshold else None
     parts = [record.group for record in records]
     figures = metrics.figures(columns, trained.task, threshold, parts=parts, seed=trained.config.seed)
+    figures |= tally.figures() if watch else {}
     looks = _count_look(run, columns.n)
     tested = Tested(run, trained.task, trained.threshold, columns, records, figures, looks)
     write_predictions(run.predictions, tested)

@@ -2,9 +2,11 @@
 
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
@@ -13,16 +15,21 @@ from zdd import config as configuration
 from zdd import decide, environment, evaluate, files, metrics
 from zdd.config import Loaded
 from zdd.data import dataset as datasets
+from zdd.data.audit import Audit
 from zdd.data.dataset import Dataset
 from zdd.data.module import DataModule
+from zdd.decide import Threshold
 from zdd.errors import ZddError
 from zdd.models import build
+from zdd.models.base import ZddModel
+from zdd.pixelwise import Tally
 from zdd.preprocess import Preprocess
 from zdd.preprocess import from_settings as preprocess_from
+from zdd.records import Columns
 from zdd.report.summarise import summarise
 from zdd.report.tested import Tested
 from zdd.rundir import Group, RunDir, find, new_group
-from zdd.settings import Config
+from zdd.settings import Config, ThresholdSettings
 from zdd.stats import Figure
 from zdd.trained import Trained, save_trained
 from zdd.training.board import read_epochs
@@ -42,7 +49,7 @@ def run_experiment(loaded: Loaded, *, n_runs: int, runs: Path) -> dict[str, Any]
         ZddError: If the data can't be used; then no directory is made.
     """
     config = loaded.config
-    dataset, audit = datasets.prepare(config.dataset, _preprocess(config), cache=config.loader)
+    dataset, audit = _prepare(config)
     group = new_group(runs, loaded.name)
     files.write_json(group.plan, {"n_runs": n_runs, "config": configuration.as_dict(config)})
     return _run_group(group, range(n_runs), dataset, audit.as_dict())
@@ -65,8 +72,18 @@ def _dataset_of(group: Group, config: Config) -> tuple[Dataset, dict[str, Any]]:
     for run in group.runs:
         if run.data.is_file() and run.audit.is_file():
             return datasets.load(run.data), files.read_json(run.audit)
-    dataset, audit = datasets.prepare(config.dataset, _preprocess(config), cache=config.loader)
+    dataset, audit = _prepare(config)
     return dataset, audit.as_dict()
+
+
+def _prepare(config: Config) -> tuple[Dataset, Audit]:
+    """The data, as the model wants it; that a threshold can be chosen is seen to before hours are spent."""
+    one_class = build.method(config.model).one_class
+    dataset, audit = datasets.prepare(config.dataset, _preprocess(config), cache=config.loader, one_class=one_class)
+    if dataset.has_good:
+        labels = np.array([record.label for record in dataset.split("val")])
+        decide.check(labels != 0, config.threshold)
+    return dataset, audit
 
 
 def _run_group(group: Group, numbers: Sequence[int], dataset: Dataset, audit: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +121,7 @@ def run_once(config: Config, run: RunDir, dataset: Dataset, audit: dict[str, Any
     task = dataset.task(config.image_size)
     model = build.build(config.model, task)
     model.recipe = build.recipe(config, task)
-    data = DataModule(dataset, _preprocess(config), config)
+    data = DataModule(dataset, _preprocess(config), config, masks=model.masks)
     fit(model, data, config, run)
     best = torch.load(run.best, map_location="cpu", weights_only=True)
     model.load_state_dict(best["state_dict"])
@@ -116,17 +133,30 @@ def run_once(config: Config, run: RunDir, dataset: Dataset, audit: dict[str, Any
 def _keep(run: RunDir, trained: Trained, data: DataModule) -> None:
     """Judge the validation split, choose the threshold by it, and write down the model and its figures."""
     model, task, config = trained.model, trained.task, trained.config
-    columns = evaluate.evaluate(model.net, model.decode, data.loader("val"), title="validation")
-    if task.has_good:
-        trained.threshold = decide.choose(columns.score, columns.label != 0, config.threshold)
-    save_trained(run, trained)
     records = data.dataset.split("val")
+    tally = Tally(task, pixel_threshold=model.pixel_threshold, images=records, preprocess=data.preprocess)
+    watch = [tally] if model.pixelwise and model.pixel_threshold is not None else []
+    loader = data.loader("val", masks=bool(watch))
+    columns = evaluate.evaluate(model.net, model.decode, loader, title="validation", watch=watch)
+    if task.has_good:
+        trained.threshold = _threshold(model, columns, config.threshold)
+    save_trained(run, trained)
     value = trained.threshold.value if trained.threshold else None
     parts = [record.group for record in records]
     figures = metrics.figures(columns, task, value, parts=parts, seed=config.seed)
+    figures |= tally.figures() if watch else {}
     epochs = read_epochs(run.epochs)
     files.write_json(run.metrics, _metrics(trained, figures, epochs))
     write_final(Tested(run, task, trained.threshold, columns, records, figures), config, len(epochs))
+
+
+def _threshold(model: ZddModel, columns: Columns, settings: ThresholdSettings) -> Threshold:
+    """The image's threshold, and the pixel's where the method gives a map."""
+    threshold = decide.choose(columns.score, columns.label != 0, settings)
+    pixel = model.pixel_threshold
+    if pixel is None and columns.peak is not None:
+        pixel = decide.choose_pixel(columns.peak[columns.label == 0], settings)
+    return replace(threshold, pixel=pixel)
 
 
 def _metrics(trained: Trained, figures: dict[str, Figure], epochs: list[dict[str, float]]) -> dict[str, Any]:

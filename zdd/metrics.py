@@ -34,7 +34,7 @@ def figures(
         auroc, average_precision (defective against good), auroc_macro, average_precision_macro (one class against the
         rest), brier, ece, and precision/<class>, recall/<class>, f1/<class>.
     """
-    part = _numbers(parts)
+    part = numbered(parts)
     predicted = decide.verdict(columns, threshold)
     found = _shares(columns, task, predicted, threshold, part) | _others(columns, task, predicted, part, seed)
     order = ["accuracy", "argmax_accuracy", "balanced_accuracy", "precision", "recall", "f1"]
@@ -49,7 +49,7 @@ def confusion(label: Ints, predicted: Ints, n_classes: int) -> Ints:
     return np.bincount(label * n_classes + predicted, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
-def _numbers(parts: list[str] | None) -> Ints | None:
+def numbered(parts: list[str] | None) -> Ints | None:
     """Parts as numbers, an image without one as a part of its own; None if no part has two images."""
     if not parts:
         return None
@@ -71,7 +71,9 @@ def _shares(
 
     found = {
         "accuracy": share(predicted == label, everything, "no images"),
-        "argmax_accuracy": share(columns.argmax == label, everything, "no images"),
+        "argmax_accuracy": Figure.missing("the method tells good from defective only")
+        if columns.argmax is None
+        else share(columns.argmax == label, everything, "no images"),
     }
     for k, name in enumerate(task.classes):
         found[f"recall/{name}"] = share(predicted == k, label == k, "no images of this class")
@@ -90,17 +92,30 @@ def _others(columns: Columns, task: Task, predicted: Ints, part: Ints | None, se
     wanted, missing = _statistics(columns, task, predicted)
     if not wanted or columns.n == 0:
         return missing | {name: Figure.missing("no images") for name in wanted}
+    return missing | bootstrapped(wanted, columns.label, part, seed=seed)
+
+
+def bootstrapped(wanted: Wanted, label: Ints, part: Ints | None, *, seed: int) -> dict[str, Figure]:
+    """Statistics with their intervals by bootstrap.
+
+    Args:
+        wanted: Name -> the statistic, and the kind of each image that it rests on (-1: on others).
+        label: (N,) the classes that keep their sizes when images are resampled; N > 0.
+        part: (N,) number of the part that each image shows, or None if every image shows its own.
+        seed: Of the resampling.
+    """
 
     def every(weights: Weights) -> dict[str, Floats]:
         return {name: statistic(weights) for name, (statistic, _) in wanted.items()}
 
-    values = every(np.ones((1, columns.n)))
-    resampled = stats.bootstrap(every, columns.label, part, seed=seed)
+    values = every(np.ones((1, len(label))))
+    resampled = stats.bootstrap(every, label, part, seed=seed)
     unit = "parts" if part is not None else "images within each class"
+    found = {}
     for name, (_, kind) in wanted.items():
         figure = _figure(name, float(values[name][0]), resampled[name], unit, int((kind >= 0).sum()))
-        missing[name] = _at_the_end(name, figure, kind, part)
-    return missing
+        found[name] = _at_the_end(name, figure, kind, part)
+    return found
 
 
 def _figure(name: str, value: float, resampled: Floats, unit: str, n: int) -> Figure:
@@ -157,14 +172,14 @@ def _kind(label: Ints, c: int, predicted: Ints) -> Ints:
 
 
 def _of_probability(columns: Columns, k: int, there: list[int], wanted: Wanted, missing: dict[str, Figure]) -> None:
-    p = columns.probability
+    p, argmax = columns.probability, columns.argmax
     names = ("auroc_macro", "average_precision_macro")
-    if p is None:
+    if p is None or argmax is None:
         missing |= {name: Figure.missing("the model gives no probabilities") for name in (*names, "brier", "ece")}
         return
     truth = np.eye(k)[columns.label]
     wanted["brier"] = (weighted.mean(((p - truth) ** 2).sum(axis=1) / 2), columns.label)
-    wanted["ece"] = (weighted.ece(p.max(axis=1), columns.argmax == columns.label), columns.label)
+    wanted["ece"] = (weighted.ece(p.max(axis=1), argmax == columns.label), columns.label)
     if len(there) < 2:
         missing |= {name: Figure.missing("fewer than two classes have images") for name in names}
         return

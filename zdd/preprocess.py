@@ -6,6 +6,7 @@ Training, validation, test, prediction and, later, engines and the service all r
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast
@@ -134,15 +135,22 @@ class Preprocess:
         except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
             raise OSError(f"{path}: {reason(error)}") from error
 
-    def load_mask(self, path: str | Path) -> NDArray[np.uint8]:
-        """Read a mask with the image's geometry: (H, W) uint8, 1 where it is not black; padding is 0.
+    def load_mask(self, path: str | Path, values: Sequence[int] | None = None) -> NDArray[np.uint8]:
+        """Read a mask with the image's geometry: (H, W) uint8; padding is 0.
+
+        Args:
+            path: The mask's file.
+            values: Of index masks: which pixel value means 0, 1, ...; None: 1 is every pixel that is not black.
 
         Raises:
             OSError: If there is no such file or Pillow can't read it whole.
         """
         try:
             with open_image(path) as image:
-                mask = image.convert("L").point([0] + [1] * 255)
+                table = (
+                    [0] + [1] * 255 if values is None else [values.index(v) if v in values else 0 for v in range(256)]
+                )
+                mask = (image if image.mode in ("L", "P") else image.convert("L")).point(table)
                 return np.array(self._place(mask, mask.size, turn_of(image), Image.Resampling.NEAREST, 0))
         except Exception as error:  # as above
             raise OSError(f"{path}: {reason(error)}") from error

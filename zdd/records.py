@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+UNKNOWN = 255  # in a mask: what is there is not known (a defective image without a mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Record:
     mask: str = ""
     parent: str = ""
     sha256: str = ""
+    kind: str = ""  # the class's own name, where the label says less: defects put together, images of no class
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Batch(TypedDict):
     image: Tensor  # (B, 3, H, W) float32, normalised
     label: Tensor  # (B,) int64
     index: Tensor  # (B,) int64, position in the split's list of records
-    mask: NotRequired[Tensor]  # (B, 1, H, W) float32, 1 where the defect is; only where the data has masks
+    mask: NotRequired[Tensor]  # (B, 1, H, W) uint8, the class of each pixel: 0 good, k a defect, 255 UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,13 @@ class Prediction:
     """What every model says of a batch, whatever its method."""
 
     score: Tensor  # (B,) higher is more likely defective
-    label: Tensor  # (B,) int64, most probable class, before any threshold
+    label: Tensor | None = None  # (B,) int64, most probable class, before any threshold; None: it tells no kinds apart
     probability: Tensor | None = None  # (B, K), rows sum to 1
-    uncertainty: Tensor | None = None  # (B,)
-    map: Tensor | None = None  # (B, 1, H, W)
+    uncertainty: Tensor | None = None  # (B,) higher is less sure, of the class given
+    energy: Tensor | None = None  # (B,) free energy of the logits, higher is less like the training images
+    map: Tensor | None = None  # (B, 1, H, W) not negative, higher is more likely defective
+    pixels: Tensor | None = None  # (B, H, W) uint8, most probable DEFECT class of each pixel, 1..K-1
+    picture: Tensor | None = None  # (B, 3, H, W) what the method makes of the image (a reconstruction), normalised
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,11 @@ class Columns:
     index: NDArray[np.int64]  # (N,)
     label: NDArray[np.int64]  # (N,) truth
     score: NDArray[np.float64]  # (N,)
-    argmax: NDArray[np.int64]  # (N,) most probable class
+    argmax: NDArray[np.int64] | None = None  # (N,) most probable class
     probability: NDArray[np.float64] | None = None  # (N, K)
     uncertainty: NDArray[np.float64] | None = None  # (N,)
+    energy: NDArray[np.float64] | None = None  # (N,)
+    peak: NDArray[np.float64] | None = None  # (N,) largest value of the map
 
     @property
     def n(self) -> int:

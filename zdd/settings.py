@@ -89,6 +89,10 @@ class DatasetSettings(Strict):
     mirror_safe: bool  # false: the mirrored part is another part (printed text), so it is never flipped
     unreadable: Literal["refuse", "skip"]
     leakage: Literal["warn", "refuse", "ignore"]
+    defects: Literal["kinds", "one"]  # one: all kinds of defect are put together into one class, "defect"
+    contamination: Share  # of methods that learn from good parts alone: defects among them, as a share of the good
+    held_out: str | None  # a class that is never trained on; tested whether it is recognised as unknown
+    ood: str | None  # a folder of images that belong to no class, for the same test
     options: dict[str, Any] = {}
 
 
@@ -113,8 +117,16 @@ class LoaderSettings(Strict):
 class ThresholdSettings(Strict):
     """How the threshold on the score is chosen on validation images (never on test images)."""
 
-    rule: Literal["youden", "false_alarms", "missed", "fixed"]
-    target: Share | None  # false_alarms, missed: the largest share on validation; fixed: the threshold itself
+    rule: Literal["youden", "false_alarms", "missed", "quantile", "fixed"]
+    target: Amount | None  # false_alarms, missed: the largest share; quantile: the share passed; fixed: the threshold
+
+
+class Grade(Strict):
+    """What a part is worth by its defect area; the highest grade whose bound is exceeded counts, else "none"."""
+
+    name: str
+    above_percent: Annotated[float, Field(ge=0, lt=100)]  # of the picture's area
+    discount_percent: Annotated[float, Field(ge=0, le=100)]  # off the price
 
 
 class TrainerSettings(Strict):
@@ -146,9 +158,11 @@ class Config(Strict):
     scheduler: Section | None  # torch.optim.lr_scheduler, stepped once an epoch
     epochs: Positive
     batch_size: Positive  # images a step, over all devices
-    monitor: Literal["val/loss", "val/accuracy", "val/balanced_accuracy", "val/f1", "val/auroc"]
+    monitor: Literal["val/loss", "val/accuracy", "val/balanced_accuracy", "val/f1", "val/auroc", "val/iou", "val/dice"]
     early_limit: Count
     replacement_limit: Count
     threshold: ThresholdSettings
+    mm_per_pixel: Rate | None  # of the original pictures; defect areas are then given in mm2, too
+    grades: list[Grade]  # by defect area, with discounts
     loader: LoaderSettings
     trainer: TrainerSettings

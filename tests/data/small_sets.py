@@ -22,6 +22,10 @@ def make_settings(root: Path | str, **changed: Any) -> DatasetSettings:
     value: dict[str, Any] = {
         "name": "folder", "root": str(root), "good_class": "auto", "classes": None, "group": None,
         "split": {"val": 0.2, "test": 0.2, "seed": 0}, "mirror_safe": True, "unreadable": "refuse", "leakage": "warn",
+        "defects": "kinds",
+        "contamination": 0.0,
+        "held_out": None,
+        "ood": None,
     }  # fmt: skip
     return DatasetSettings.model_validate({**value, **changed})
 

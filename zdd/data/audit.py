@@ -120,13 +120,17 @@ def leak_lines(facts: dict[str, Any]) -> list[str]:
     return lines
 
 
-def coverage_notes(counts: dict[str, dict[str, int]], classes: Sequence[str], has_good: bool) -> list[str]:
+def coverage_notes(
+    counts: dict[str, dict[str, int]], classes: Sequence[str], has_good: bool, *, one_class: bool = False
+) -> list[str]:
     """What the splits lack, as notes.
 
     Raises:
         ZddError: If nothing can be learnt of a class, or nothing judged on validation images.
     """
     lacks = {split: [name for name in classes if not counts[split][name]] for split in SPLITS}
+    if one_class and classes[0] not in lacks["train"]:
+        lacks["train"] = []  # defects are not to be learnt, and a threshold may be chosen by good images alone
     n_val = sum(counts["val"].values())
     mistakes = [
         f"dataset: no training image of class '{name}'; give it more images or remove it" for name in lacks["train"]
@@ -135,7 +139,7 @@ def coverage_notes(counts: dict[str, dict[str, int]], classes: Sequence[str], ha
         mistakes.append("dataset: there is no validation image; give dataset.split.val a share above 0, or fill val/")
     elif has_good and classes[0] in lacks["val"]:
         mistakes.append(f"dataset: no validation image of the good class '{classes[0]}'; no threshold could be chosen")
-    elif has_good and set(lacks["val"]) >= set(classes[1:]):
+    elif has_good and set(lacks["val"]) >= set(classes[1:]) and not one_class:
         mistakes.append("dataset: no validation image of any kind of defect; no threshold could be chosen")
     if mistakes:
         raise ZddError(*mistakes)

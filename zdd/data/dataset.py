@@ -5,23 +5,26 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zdd import files, plugins
 from zdd.data import split as splitting
+from zdd.data import unknown as unknowns
 from zdd.data.audit import Audit, audit, coverage_notes, notes_on, tell, unreadable
 from zdd.data.classes import order
 from zdd.data.folders import memory_of
 from zdd.data.found import Found
 from zdd.data.look import Seen, look_at_all, side_by_side
+from zdd.data.one_class import collapse, only_good
 from zdd.data.roots import locate
 from zdd.errors import ZddError
 from zdd.preprocess import Preprocess
 from zdd.records import SPLITS, Record, Split, Task
 from zdd.settings import DatasetSettings, LoaderSettings
 
-COLUMNS = ("image", "class", "label", "defective", "split", "group", "mask", "parent", "sha256")
+COLUMNS = ("image", "class", "label", "defective", "split", "group", "mask", "mask_value", "parent", "sha256", "kind")
+OF_NO_CLASS = "ood"  # what stands for their split in data.csv
 SHOWN = 20  # files named in a message
 
 
@@ -33,11 +36,15 @@ class Dataset:
         records: One an image.
         classes: Their names; a record's label is a position here.
         has_good: Whether the first class is the good one.
+        mask_values: The pixel value of each class in index masks; None: masks tell defective from good.
+        unknown: Images of no class (a class held out, a folder of others), with label -1: never trained on.
     """
 
     records: tuple[Record, ...]
     classes: tuple[str, ...]
     has_good: bool
+    mask_values: tuple[int, ...] | None = None
+    unknown: tuple[Record, ...] = ()
 
     def split(self, name: Split) -> list[Record]:
         """The images of one split, in order."""
@@ -49,13 +56,17 @@ class Dataset:
         return Task(self.classes, self.has_good, image_size, tuple(count[i] for i in range(len(self.classes))))
 
 
-def prepare(settings: DatasetSettings, preprocess: Preprocess, *, cache: LoaderSettings) -> tuple[Dataset, Audit]:
+def prepare(
+    settings: DatasetSettings, preprocess: Preprocess, *, cache: LoaderSettings, one_class: bool = False
+) -> tuple[Dataset, Audit]:
     """Find the images, order the classes, look at every file once, and split.
 
     Args:
         settings: The configuration's `dataset`.
         preprocess: What the network will see (the audit counts images that are enlarged).
         cache: With `cache.cache`, looks are remembered in the cache folder; nothing is ever written beside the images.
+        one_class: Whether the method learns from good images alone: then defects are one class, and none trains
+            (but for `settings.contamination`).
 
     Raises:
         ZddError: If the set can't be trained on; the lines say what would be right.
@@ -74,9 +85,19 @@ def prepare(settings: DatasetSettings, preprocess: Preprocess, *, cache: LoaderS
         raise ZddError(f"{root}: none of the {len(found)} images can be read", *(s["reason"] for s in skipped[:SHOWN]))
     found, seen = [found[i] for i in good], [seen[i] for i in good]
     _check_masks(found)
+    found, seen, held_out = unknowns.hold_out(found, seen, settings.held_out)
     dataset = _dataset(found, seen, settings, base)
+    notes: list[str] = []
+    if one_class or settings.defects == "one":
+        dataset = collapse(dataset)
+    if one_class:
+        dataset, notes = only_good(dataset, settings.contamination, settings.split.seed)
+        used = [i for i, record in enumerate(dataset.records) if record.split]
+        dataset, seen = replace(dataset, records=tuple(dataset.records[i] for i in used)), [seen[i] for i in used]
     facts = audit(dataset.records, dataset.classes, seen, preprocess, settings.leakage)
-    notes = coverage_notes(facts["counts"], dataset.classes, dataset.has_good) + notes_on(facts, skipped)
+    notes += coverage_notes(facts["counts"], dataset.classes, dataset.has_good, one_class=one_class)
+    notes += notes_on(facts, skipped)
+    dataset = replace(dataset, unknown=(*held_out, *unknowns.folder(settings.ood)))
     tell(notes)
     return dataset, Audit(root=str(root), skipped=skipped, notes=notes, **facts)
 
@@ -93,7 +114,13 @@ def _dataset(found: Sequence[Found], seen: Sequence[Seen], settings: DatasetSett
         Record(one.path, number[one.class_name], one.group, split, one.mask, one.parent, look.sha256)
         for one, split, look in zip(found, splits, seen, strict=True)
     )
-    return Dataset(tuple(records), classes, has_good)
+    return Dataset(tuple(records), classes, has_good, _mask_values(found, classes))
+
+
+def _mask_values(found: Sequence[Found], classes: Sequence[str]) -> tuple[int, ...] | None:
+    """The pixel value of each class, where the masks hold one for each."""
+    values = {one.class_name: one.value for one in found if one.value is not None}
+    return tuple(values[name] for name in classes) if values else None
 
 
 def _key(path: str, base: Path) -> str:
@@ -122,7 +149,11 @@ def save(dataset: Dataset, path: Path) -> None:
         table.writerow(COLUMNS)
         for r in dataset.records:
             name, defective = dataset.classes[r.label], int(r.label > 0 or not dataset.has_good)
-            table.writerow((r.path, name, r.label, defective, r.split, r.group, r.mask, r.parent, r.sha256))
+            value = "" if dataset.mask_values is None else dataset.mask_values[r.label]
+            known = (r.path, name, r.label, defective, r.split, r.group, r.mask, value, r.parent, r.sha256, r.kind)
+            table.writerow(known)
+        for r in dataset.unknown:
+            table.writerow((r.path, r.kind, r.label, "", OF_NO_CLASS, r.group, "", "", r.parent, r.sha256, r.kind))
 
 
 def load(path: Path) -> Dataset:
@@ -134,7 +165,9 @@ def load(path: Path) -> Dataset:
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             rows = list(csv.DictReader(lines))
-        records = tuple(_record(row) for row in rows)
+        records = tuple(_record(row) for row in rows if row["split"] != OF_NO_CLASS)
+        unknown = tuple(_record(row) for row in rows if row["split"] == OF_NO_CLASS)
+        rows = [row for row in rows if row["split"] != OF_NO_CLASS]
     except FileNotFoundError:
         raise ZddError(f"{path}: there is no such file") from None
     except (KeyError, TypeError, ValueError, csv.Error) as error:
@@ -142,13 +175,19 @@ def load(path: Path) -> Dataset:
     if not records:
         raise ZddError(f"{path}: there is no image in it")
     names = dict(sorted((record.label, row["class"]) for record, row in zip(records, rows, strict=True)))
-    _verify(path, records)
-    return Dataset(records, tuple(names.values()), any(row["defective"] == "0" for row in rows))
+    values = dict(sorted((record.label, row.get("mask_value")) for record, row in zip(records, rows, strict=True)))
+    _verify(path, [*records, *unknown])
+    has_good = any(row["defective"] == "0" for row in rows)
+    mask_values = tuple(int(value) for value in values.values() if value)
+    return Dataset(records, tuple(names.values()), has_good, mask_values or None, unknown)
 
 
 def _record(row: dict[str, str]) -> Record:
-    split = next(name for name in SPLITS if name == row["split"])
-    return Record(row["image"], int(row["label"]), row["group"], split, row["mask"], row["parent"], row["sha256"])
+    split = next((name for name in SPLITS if name == row["split"]), None)
+    if split is None and row["split"] not in (OF_NO_CLASS, ""):
+        raise ValueError(f"there is no split '{row['split']}'")
+    known = (row["image"], int(row["label"]), row["group"], split, row["mask"], row["parent"], row["sha256"])
+    return Record(*known, kind=row.get("kind", ""))
 
 
 def _verify(path: Path, records: Sequence[Record]) -> None:

@@ -15,3 +15,4 @@ class Found:
     split: Split | None = None  # where the data set itself puts it
     mask: str = ""
     parent: str = ""  # the image that a synthetic one was made from
+    value: int | None = None  # the pixel value of its class in the mask; None: every pixel that is not black is of it

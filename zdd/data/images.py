@@ -10,6 +10,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import tv_tensors
 
 from zdd.data.cache import ImageCache
+from zdd.data.masks import Masks
 from zdd.preprocess import Preprocess
 from zdd.records import Batch, Record
 
@@ -25,7 +26,7 @@ class Images(TorchDataset[Batch]):
         cache: Where decoded pixels are kept, a row for each record, or None.
         augment: From (3, H, W) uint8 to the same, or None; with masks it is called on an image and its mask.
         seed: With epoch and position it decides an image's augmentation, whatever the number of workers.
-        masks: Whether batches carry masks.
+        masks: What makes the masks that batches carry, or None.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Images(TorchDataset[Batch]):
         augment: Callable[..., Tensor] | None = None,
         *,
         seed: int = 0,
-        masks: bool = False,
+        masks: Masks | None = None,
     ) -> None:
         self.records = records
         self.preprocess = preprocess
@@ -51,7 +52,7 @@ class Images(TorchDataset[Batch]):
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """A whole batch: the DataLoader asks for it at once."""
         pixels = np.empty((len(keys), *self.preprocess.size, 3), np.uint8)
-        masks = np.zeros((len(keys), 1, *self.preprocess.size), np.float32) if self.masks else None
+        masks = np.zeros((len(keys), 1, *self.preprocess.size), np.uint8) if self.masks else None
         for position, (epoch, index) in enumerate(keys):
             image, mask = self._one(epoch, index)
             pixels[position] = image
@@ -77,10 +78,9 @@ class Images(TorchDataset[Batch]):
         return fresh
 
     def _one(self, epoch: int, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        pixels, path = self.pixels(index), self.records[index].mask
-        mask = None
+        pixels, mask = self.pixels(index), None
         if self.masks:
-            mask = self.preprocess.load_mask(path) if path else np.zeros(self.preprocess.size, np.uint8)
+            mask = self.masks.of(self.records[index])
         if self.augment is None:
             return pixels, mask
         image = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)

@@ -1,5 +1,7 @@
 """From records to loaders."""
 
+from collections.abc import Sequence
+
 import pytorch_lightning as pl
 import torch
 from torch import distributed
@@ -10,10 +12,11 @@ from zdd.data.cache import ImageCache
 from zdd.data.dataset import Dataset
 from zdd.data.images import Images
 from zdd.data.look import processors
+from zdd.data.masks import Masks
 from zdd.data.sampler import Batches
 from zdd.errors import ZddError
 from zdd.preprocess import Preprocess
-from zdd.records import Batch, Split
+from zdd.records import Batch, Record, Split
 from zdd.settings import Config
 
 FEW = 500  # cached images that are augmented sooner than workers are started and fed
@@ -27,7 +30,7 @@ class DataModule(pl.LightningDataModule):
         dataset: Records in their splits.
         preprocess: From file to pixels.
         config: Its `augmentation`, `batch_size`, `loader`, `seed` and `dataset.mirror_safe` are read.
-        masks: Whether batches carry masks.
+        masks: Whether training batches carry masks.
 
     Raises:
         ZddError: If an augmentation can't move masks along.
@@ -39,6 +42,7 @@ class DataModule(pl.LightningDataModule):
         self.preprocess = preprocess
         self.config = config
         self.masks = masks
+        self._masks = Masks(preprocess, dataset.mask_values)
         settings, hashes = config.loader, [record.sha256 for record in dataset.records]
         self._cache = ImageCache(hashes, preprocess, limit_gb=settings.cache_gb) if settings.cache else None
         self._augment = augment.build(config.augmentation, mirror_safe=config.dataset.mirror_safe)
@@ -47,24 +51,39 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Augmented training images, in another order every epoch."""
-        return self._loader("train", self.config.batch_size, train=True)
+        return self._loader("train", self.config.batch_size, train=True, masks=self.masks)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation images in order."""
-        return self.loader("val")
+        return self.loader("val", masks=self.masks)
 
-    def loader(self, split: Split, *, batch_size: int | None = None) -> DataLoader[Batch]:
+    def loader(self, split: Split, *, batch_size: int | None = None, masks: bool = False) -> DataLoader[Batch]:
         """One split's images in the records' order, without augmentation."""
-        return self._loader(split, batch_size or self.config.batch_size, train=False)
+        return self._loader(split, batch_size or self.config.batch_size, train=False, masks=masks)
 
-    def _loader(self, split: Split, batch_size: int, *, train: bool) -> DataLoader[Batch]:
+    def loader_of(self, records: Sequence[Record], *, masks: bool = False) -> DataLoader[Batch]:
+        """Any images, in the order given, as a test sees them; none of them is kept in the cache."""
+        made = self._masks if masks else None
+        images = Images(records, self.preprocess, None, seed=self.config.seed, masks=made)
+        batches = Batches(len(records), self.config.batch_size, shuffle=False)
+        workers = min(self._workers(images, 1), -(-len(records) // self.config.batch_size))
+        return DataLoader(
+            images,
+            batch_sampler=batches,
+            num_workers=workers if self.config.loader.workers is None else self.config.loader.workers,
+            collate_fn=_whole,  # type: ignore[arg-type]  # as below
+            worker_init_fn=_one_thread,
+        )
+
+    def _loader(self, split: Split, batch_size: int, *, train: bool, masks: bool) -> DataLoader[Batch]:
         where = [i for i, record in enumerate(self.dataset.records) if record.split == split]
         records, settings, seed = self.dataset.split(split), self.config.loader, self.config.seed
         rank, world = (distributed.get_rank(), distributed.get_world_size()) if _distributed() else (0, 1)
         if batch_size % world:
             raise ZddError(f"batch_size = {batch_size}: must be a multiple of the {world} processes that share a step")
         cache = self._cache.part(where) if self._cache else None
-        images = Images(records, self.preprocess, cache, self._augment if train else None, seed=seed, masks=self.masks)
+        made = self._masks if masks else None
+        images = Images(records, self.preprocess, cache, self._augment if train else None, seed=seed, masks=made)
         batches = Batches(len(records), batch_size, shuffle=train, seed=seed, rank=rank, world=world)
         workers = settings.workers if settings.workers is not None else self._workers(images, world)
         return DataLoader(

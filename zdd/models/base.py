@@ -32,6 +32,11 @@ class ZddModel(pl.LightningModule):
     """
 
     net: nn.Module  # (B, 3, H, W) -> raw output: the part that is exported, replaced by an engine and timed
+    one_class = False  # it learns from good images alone, and tells good from defective only
+    one_pass = False  # it learns without gradients, in one epoch through the training images
+    masks = False  # it learns from masks
+    pixelwise = False  # what it says has a map
+    pixel_threshold: float | None = None  # a pixel whose map reaches it is defective; None: chosen on good images
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -104,7 +109,9 @@ class ZddModel(pl.LightningModule):
         raw = self.net(batch["image"])
         said = self.decode(raw, batch["image"])
         columns = {"index": batch["index"], "label": batch["label"], "loss": self.val_loss(raw, batch)}
-        columns |= {"score": said.score, "argmax": said.label}
+        columns["score"] = said.score
+        if said.label is not None:
+            columns["argmax"] = said.label
         return columns if said.probability is None else {**columns, "probability": said.probability}
 
     def configure_optimizers(self) -> Any:

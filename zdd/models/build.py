@@ -12,6 +12,8 @@ from zdd.models.criteria.base import Criterion
 from zdd.records import Task
 from zdd.settings import Config, Section
 
+CLASS_FIGURES = ("loss", "accuracy", "balanced_accuracy", "f1", "auroc")
+
 
 def build(section: Section, task: Task, *, trained: bool = False) -> ZddModel:
     """The model that the section names, freshly initialised or with the pretrained weights that it asks for.
@@ -26,6 +28,11 @@ def build(section: Section, task: Task, *, trained: bool = False) -> ZddModel:
     """
     options = {**section.options, "weights": "none"} if trained and "weights" in section.options else section.options
     return cast(ZddModel, plugins.load("model", section.name)(task, **options))
+
+
+def method(section: Section) -> type[ZddModel]:
+    """The class of the model that the section names, for what it says of itself: `one_class`, `masks`, ..."""
+    return cast(type[ZddModel], plugins.load("model", section.name))
 
 
 def criterion(section: Section, task: Task) -> Criterion:
@@ -60,7 +67,7 @@ def check(config: Config) -> list[str]:
     classes = tuple(config.dataset.classes or ("good", "defective"))
     has_good = config.dataset.good_class is not None
     task = Task(classes, has_good=has_good, image_size=config.image_size, class_counts=(1,) * len(classes))
-    lines: list[str] = []
+    lines = _method_mistakes(config)
     if config.dataset.classes is not None or not any(isinstance(v, list) for v in config.criterion.options.values()):
         try:
             criterion(config.criterion, task)
@@ -73,7 +80,11 @@ def check(config: Config) -> list[str]:
         # Without a model, optimizer and scheduler are looked at with a parameter of no account.
         model = None
         lines += error.lines
-    groups = model.groups if model is not None else lambda lr: [{"params": [torch.zeros(1, 1)], "lr": lr}]
+    groups = (
+        model.groups
+        if model is not None and not model.one_pass
+        else lambda lr: [{"params": [torch.zeros(1, 1)], "lr": lr}]
+    )
     epochs = model.scheduled_epochs(config.epochs) if model is not None else config.epochs
     if epochs < 1:
         lines.append(
@@ -81,3 +92,22 @@ def check(config: Config) -> list[str]:
         )
         epochs = config.epochs
     return lines + optim.check(groups, config.optimizer, config.scheduler, epochs, config.monitor)
+
+
+def _method_mistakes(config: Config) -> list[str]:
+    """Settings that the method can't follow: they would do nothing, or break a training off at its end."""
+    made, name = method(config.model), config.model.name
+    lines = []
+    known = {"val/loss", "val/auroc"} if made.one_class else {f"val/{figure}" for figure in CLASS_FIGURES}
+    known |= {"val/iou", "val/dice"} if made.masks else set()
+    if config.monitor not in known:
+        lines.append(f"monitor = '{config.monitor}': the model '{name}' has no such figure; {', '.join(sorted(known))}")
+    if config.dataset.contamination and not made.one_class:
+        lines.append(f"dataset.contamination: the model '{name}' learns from defects, too; take it out")
+    if made.one_pass and config.trainer.devices > 1:
+        lines.append(f"trainer.devices = {config.trainer.devices}: the model '{name}' learns on one device; set 1")
+    if made.masks and config.dataset.good_class is None:
+        lines.append(
+            f"dataset.good_class is null: the model '{name}' needs a good class, that of pixels without defect"
+        )
+    return lines

@@ -52,13 +52,16 @@ class Tested:
 
 
 def write_predictions(path: Path, tested: Tested) -> None:
-    """Write predictions.csv: image, label, predicted, score, argmax, probability/<class>, all classes by name."""
+    """Write predictions.csv: image, label, predicted, score, and what the method gives: argmax, probability/<class>."""
     columns, classes = tested.columns, tested.task.classes
-    head = ["image", "label", "predicted", "score", "argmax"]
+    head = ["image", "label", "predicted", "score"]
     table = []
     for i, record in enumerate(tested.records):
-        label, given, likely = (classes[kind[i]] for kind in (columns.label, tested.predicted, columns.argmax))
-        table.append([record.path, label, given, repr(float(columns.score[i])), likely])
+        label, given = classes[columns.label[i]], classes[tested.predicted[i]]
+        table.append([record.path, label, given, repr(float(columns.score[i]))])
+    if columns.argmax is not None:
+        head.append("argmax")
+        table = [[*row, classes[columns.argmax[i]]] for i, row in enumerate(table)]
     if columns.probability is not None:
         head += [f"probability/{name}" for name in classes]
         table = [row + [repr(p) for p in columns.probability[i].tolist()] for i, row in enumerate(table)]

@@ -47,7 +47,7 @@ class Board(Checkpoint):  # a Checkpoint, so that it is called after Limits, who
     ) -> None:
         """Lightning's hook: the epoch's learning rates; the first training batch of all, as the network sees it."""
         if batch_idx == 0:
-            self.rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
+            self.rates = [group["lr"] for one in trainer.optimizers for group in one.param_groups]
         if self.writer is not None and batch_idx == 0 and trainer.current_epoch == 0:
             self._images("input/train, augmented", batch["image"])
 
@@ -62,7 +62,8 @@ class Board(Checkpoint):  # a Checkpoint, so that it is called after Limits, who
         """Lightning's hook."""
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1}
         row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-        row |= {"lr/highest": max(self.rates), "lr/lowest": min(self.rates)}
+        if self.rates:  # what learns without gradients has none
+            row |= {"lr/highest": max(self.rates), "lr/lowest": min(self.rates)}
         row |= {"best": int(self.limits.best_epoch == trainer.current_epoch), "replaced": int(self.limits.replaced)}
         row |= {"speed/images_per_s": self.progress.images_per_s, "speed/epoch_s": self.progress.took_s}
         self.rows.append(row)

@@ -49,7 +49,8 @@ def fit(model: ZddModel, data: DataModule, config: Config, run: RunDir) -> None:
         ZddError: If the loss is no number.
     """
     silence()
-    trainer = _trainer(config, callbacks(data.dataset, data.preprocess, config, run))
+    epochs = 1 if model.one_pass else config.epochs
+    trainer = _trainer(config, epochs, callbacks(data.dataset, data.preprocess, config, run))
     resume = run.last if run.last.is_file() else None
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
@@ -84,7 +85,7 @@ def callbacks(dataset: Dataset, preprocess: Preprocess, config: Config, run: Run
     ]
 
 
-def _trainer(config: Config, watching: list[pl.Callback]) -> pl.Trainer:
+def _trainer(config: Config, epochs: int, watching: list[pl.Callback]) -> pl.Trainer:
     settings = config.trainer
     several = settings.devices > 1
     return pl.Trainer(
@@ -93,7 +94,7 @@ def _trainer(config: Config, watching: list[pl.Callback]) -> pl.Trainer:
         # Spawned, not launched anew: a second command line would make a second run directory.
         strategy="ddp_spawn" if several else "auto",
         precision=settings.precision,
-        max_epochs=config.epochs,
+        max_epochs=epochs,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.gradient_clip or None,
         deterministic="warn" if settings.deterministic else False,

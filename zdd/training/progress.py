@@ -1,5 +1,6 @@
 """The progress bar of a run, and one line an epoch that stays."""
 
+import math
 import time
 from typing import Any
 
@@ -10,7 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from zdd.records import Batch
 
-SHOWN = {"val/loss": "val loss", "val/accuracy": "accuracy", "val/balanced_accuracy": "balanced", "val/auroc": "AUROC"}
+SHOWN = {
+    "val/loss": "val loss",
+    "val/accuracy": "accuracy",
+    "val/balanced_accuracy": "balanced",
+    "val/auroc": "AUROC",
+    "val/iou": "IoU",
+}
 
 
 class ShowProgress(pl.Callback):
@@ -76,7 +83,11 @@ class ShowProgress(pl.Callback):
         if self._bar is None:
             return
         figures = trainer.callback_metrics
-        words = [f"{text} {float(figures[name]):.4f}" for name, text in SHOWN.items() if name in figures]
+        words = [
+            f"{text} {float(figures[name]):.4f}"
+            for name, text in SHOWN.items()
+            if name in figures and math.isfinite(figures[name])
+        ]
         self._bar.console.print(
             f"{self.title} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
             f"loss {float(figures['train/loss']):.4f}  {'  '.join(words)}  {self.images_per_s:.0f} images/s",

@@ -11,7 +11,6 @@ from torchmetrics.functional.classification import (
     binary_auroc,
     multiclass_accuracy,
     multiclass_auroc,
-    multiclass_confusion_matrix,
     multiclass_f1_score,
 )
 
@@ -24,7 +23,6 @@ class Validation(pl.Callback):
     def __init__(self, task: Task) -> None:
         self.task = task
         self.seen: list[dict[str, Tensor]] = []
-        self.confusion = torch.zeros(task.n_classes, task.n_classes, dtype=torch.int64)  # rows: truth
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
@@ -39,29 +37,34 @@ class Validation(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
         columns = _gather({name: torch.cat([part[name] for part in self.seen]) for name in self.seen[0]})
-        self.confusion = multiclass_confusion_matrix(columns["argmax"], columns["label"], self.task.n_classes)
         for name, value in epoch_figures(columns, self.task).items():
             pl_module.log(name, value, rank_zero_only=False)
 
 
 def epoch_figures(columns: dict[str, Tensor], task: Task) -> dict[str, float]:
-    """The figures of one epoch from whole columns: loss, label, argmax, score, probability.
+    """The figures of one epoch from whole columns: loss, label, score, and what the method gives of the others.
 
     Returns:
-        `val/loss` (mean over images), `val/accuracy`, `val/balanced_accuracy`, `val/f1` (macro), `val/auroc` (defect
-        against good by the score; one against the rest, macro, without a good class; NaN where a side is empty).
+        `val/loss` (mean over the images that have one), `val/auroc` (defect against good by the score; one against the
+        rest, macro, without a good class; NaN where a side is empty); by argmax `val/accuracy`,
+        `val/balanced_accuracy`, `val/f1` (macro); by tp, fp, fn, pixel counts of the defects, `val/iou` and `val/dice`
+        over the whole set.
     """
-    label, argmax, n = columns["label"], columns["argmax"], task.n_classes
+    label, n = columns["label"], task.n_classes
     present = torch.bincount(label, minlength=n) > 0
-    recall = multiclass_accuracy(argmax, label, n, average="none")[present]
     auroc = _auroc(columns, task) if int(present.sum()) > 1 else torch.tensor(float("nan"))
-    return {
-        "val/loss": float(columns["loss"].double().mean()),
-        "val/accuracy": float((argmax == label).double().mean()),
-        "val/balanced_accuracy": float(recall.double().mean()),
-        "val/f1": float(multiclass_f1_score(argmax, label, n, average="none")[present].double().mean()),
-        "val/auroc": float(auroc),
-    }
+    figures = {"val/loss": float(columns["loss"].double().nanmean()), "val/auroc": float(auroc)}
+    if "argmax" in columns:
+        argmax = columns["argmax"]
+        recall = multiclass_accuracy(argmax, label, n, average="none")[present]
+        figures["val/accuracy"] = float((argmax == label).double().mean())
+        figures["val/balanced_accuracy"] = float(recall.double().mean())
+        figures["val/f1"] = float(multiclass_f1_score(argmax, label, n, average="none")[present].double().mean())
+    if "tp" in columns:
+        tp, fp, fn = (float(columns[name].double().sum()) for name in ("tp", "fp", "fn"))
+        figures["val/iou"] = tp / (tp + fp + fn) if tp + fp + fn else float("nan")
+        figures["val/dice"] = 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else float("nan")
+    return figures
 
 
 def _auroc(columns: dict[str, Tensor], task: Task) -> Tensor:
@@ -69,7 +72,8 @@ def _auroc(columns: dict[str, Tensor], task: Task) -> Tensor:
         defective = (columns["label"] != 0).long()
         if defective.min() == defective.max():
             return torch.tensor(float("nan"))
-        return binary_auroc(torch.sigmoid(columns["score"].double()), defective)
+        rank = torch.unique(columns["score"].double(), return_inverse=True)[1]  # any score, without a tie more
+        return binary_auroc(rank / rank.max().clamp(min=1), defective)
     return multiclass_auroc(columns["probability"], columns["label"], task.n_classes)
 
 

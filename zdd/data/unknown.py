@@ -1,0 +1,52 @@
+"""Images that belong to no class: a class held out of training, or a folder of something else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from zdd import files
+from zdd.data.found import Found
+from zdd.data.look import Seen
+from zdd.data.roots import locate
+from zdd.data.sources.folder import image_extensions, walk
+from zdd.errors import ZddError
+from zdd.plugins import nearest
+from zdd.records import Record
+
+
+def hold_out(
+    found: Sequence[Found], seen: Sequence[Seen], name: str | None
+) -> tuple[list[Found], list[Seen], list[Record]]:
+    """Set the images of one class aside.
+
+    Raises:
+        ZddError: If there is no such class.
+    """
+    if name is None:
+        return list(found), list(seen), []
+    classes = {one.class_name for one in found}
+    if name not in classes:
+        near = nearest(name, classes)
+        hint = f"did you mean '{near}'?" if near else f"the classes are {', '.join(sorted(classes))}"
+        raise ZddError(f"dataset.held_out = '{name}': there is no such class; {hint}")
+    kept = [i for i, one in enumerate(found) if one.class_name != name]
+    aside = [
+        Record(one.path, -1, one.group, sha256=look.sha256, kind=name)
+        for one, look in zip(found, seen, strict=True)
+        if one.class_name == name
+    ]
+    return [found[i] for i in kept], [seen[i] for i in kept], aside
+
+
+def folder(path: str | None) -> list[Record]:
+    """Every image below a folder, found as a data set's root is; its kind is the folder that it lies in.
+
+    Raises:
+        ZddError: If there is no such folder, or no image in it.
+    """
+    if path is None:
+        return []
+    root = locate(path)
+    found = sorted(walk(str(root), image_extensions()))
+    if not found:
+        raise ZddError(f"dataset.ood = '{path}': there is no image in {root}")
+    return [Record(one, -1, sha256=files.sha256(Path(one)), kind=Path(one).parent.name) for one in found]
