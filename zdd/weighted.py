@@ -5,6 +5,7 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from zdd.stats import Weights
 
@@ -103,3 +104,64 @@ def ece(confidence: Floats, right: Bools) -> Statistic:
 def bins(confidence: Floats) -> Ints:
     """(N,) number of the bin (0, 1/15], (1/15, 2/15], ... that each confidence lies in; 0 lies in the first."""
     return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+
+
+def accepted(score: Floats, outside: Bools, share: float) -> Statistic:
+    """Share of the outside images that pass at the threshold on the score that lets `share` of all others pass.
+
+    The threshold is the smallest that at least `share` of them do not exceed; whoever has the same score passes, too.
+    """
+    sums = _by_score(-score, outside)
+
+    def statistic(weights: Weights) -> Floats:
+        out, inside = (each.cumsum(axis=1) for each in sums(weights))
+        known = inside[:, -1:]
+        first = (inside >= share * known * (1 - 1e-12)).argmax(axis=1)[:, None]
+        passed = np.take_along_axis(out, first, axis=1)[:, 0]
+        return _ratio(passed, np.where(known[:, 0] > 0, out[:, -1], 0.0))
+
+    return statistic
+
+
+def aurc(uncertainty: Floats, wrong: Bools) -> Statistic:
+    """Mean over k = 1 .. N of the share of mistakes among the k surest images (Geifman et al. 2019).
+
+    Images of the same uncertainty come in any order: the mean over all their orders, so that a constant uncertainty
+    has the error rate. Of b mistakes among w such images after B among W surer ones, that is a sum of
+    (B + i b / w) / (W + i) over i = 1 .. w, which harmonic numbers H give: H(n) = digamma(n + 1) + a constant.
+    """
+    sums = _by_score(-uncertainty, wrong)
+
+    def statistic(weights: Weights) -> Floats:
+        mistakes, right = sums(weights)
+        size = mistakes + right
+        rate, before = np.nan_to_num(_ratio(mistakes, size)), size.cumsum(axis=1) - size
+        excess = mistakes.cumsum(axis=1) - mistakes - rate * before
+        total = mistakes + excess * (special.digamma(before + size + 1) - special.digamma(before + 1))
+        return cast(Floats, total.sum(axis=1) / size.sum(axis=1))
+
+    return statistic
+
+
+def least_aurc(wrong: Bools) -> Statistic:
+    """The AURC of who knows each mistake: m of N images wrong and all of them last, the mean of j / (N - m + j)."""
+
+    def statistic(weights: Weights) -> Floats:
+        n, m = weights.sum(axis=1), weights @ wrong
+        return cast(Floats, (m - (n - m) * (special.digamma(n + 1) - special.digamma(n - m + 1))) / n)
+
+    return statistic
+
+
+def accuracy_at(coverage: float, uncertainty: Floats, wrong: Bools) -> Statistic:
+    """Share judged rightly among the surest images, as few as make up `coverage` of all; ties as in `aurc`."""
+    sums = _by_score(-uncertainty, wrong)
+
+    def statistic(weights: Weights) -> Floats:
+        mistakes, right = sums(weights)
+        size = mistakes + right
+        wanted = np.ceil(coverage * size.sum(axis=1, keepdims=True) - 1e-9)
+        taken = np.clip(wanted - (size.cumsum(axis=1) - size), 0, size)
+        return cast(Floats, 1 - (np.nan_to_num(_ratio(mistakes, size)) * taken).sum(axis=1) / wanted[:, 0])
+
+    return statistic
