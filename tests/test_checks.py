@@ -134,7 +134,7 @@ def check(layer: dict[str, Any]) -> tuple[Config | None, list[str]]:
         (
             {"monitor": "val/acuracy"},
             'monitor = "val/acuracy" (here): must be one of "val/loss", "val/accuracy", "val/balanced_accuracy", '
-            '"val/f1", "val/auroc"; did you mean "val/accuracy"?',
+            '"val/f1", "val/auroc", "val/iou", "val/dice"; did you mean "val/accuracy"?',
         ),
         # right alone, wrong together
         (
@@ -189,7 +189,7 @@ def test_all_mistakes_at_once_and_nothing_twice() -> None:
             "augmentation": ["nope", {"name": "simple", "p": "x"}, 3],
             "optimizer": {"lr": 0},
             "epochs": -1,
-            "threshold": {"rule": "misssed", "target": 3},
+            "threshold": {"rule": "misssed", "target": -3},
             "seeds": 1,
         }
     )[1]

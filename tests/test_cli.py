@@ -200,8 +200,9 @@ def test_ctrl_c_says_how_to_go_on(experiment: Callable[..., str], tmp_path: Path
     command = [sys.executable, "train.py", experiment(), "--epochs", "2000", "--runs", str(runs)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    ) as process:  # fmt: skip
         wait_for(lambda: list(runs.glob("small/*/run_0/checkpoints/last.ckpt")), process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)

@@ -98,7 +98,7 @@ def test_what_is_missing_is_looked_for_in_its_section(write: Write) -> None:
         ("dataset.root = 'a: b': no", "dataset.root = 'a: b' (mine.json:2): no"),
         ("dataset.classes = ['a', 'b: c']: no", "dataset.classes = ['a', 'b: c'] (configs/DEFAULT.json:7): no"),
         ("augmentation[1].degrees = 3: no", "augmentation[1].degrees = 3 (mine.json:3): no"),
-        ("optimizer (SGD): no", "optimizer (configs/DEFAULT.json:25) (SGD): no"),
+        ("optimizer (SGD): no", "optimizer (configs/DEFAULT.json:29) (SGD): no"),
         ("model.transfer: no", "model.transfer (mine.json:4): no"),
         ("the disk is full", "the disk is full"),
         ("", ""),

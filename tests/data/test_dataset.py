@@ -193,7 +193,7 @@ def test_data_csv_is_read_back_and_changed_files_are_named(tmp_path: Path) -> No
     dataset.save(data, tmp_path / "run" / "data.csv")
     assert dataset.load(tmp_path / "run/data.csv") == data
     head, first = (tmp_path / "run/data.csv").read_text().splitlines()[:2]
-    assert head == "image,class,label,defective,split,group,mask,parent,sha256"
+    assert head == "image,class,label,defective,split,group,mask,mask_value,parent,sha256,kind"
     assert ",crack,0,0," in first
     Path(data.records[3].path).unlink()
     draw(Path(data.records[7].path), 1234)

@@ -152,7 +152,7 @@ def test_masks_come_when_asked_for_and_move_with_the_image(tmp_path: Path) -> No
     loader = DataModule(data, PRE, config, masks=True).train_dataloader()
     mirrored = 0
     for (batch,) in epochs(loader, 8):
-        assert batch["mask"].shape == (4, 1, 16, 20) and batch["mask"].dtype == torch.float32
+        assert batch["mask"].shape == (4, 1, 16, 20) and batch["mask"].dtype == torch.uint8
         for image, mask, label in zip(batch["image"], batch["mask"], batch["label"], strict=True):
             assert mask.any() == (label == 1)
             if label == 1:
