@@ -79,7 +79,10 @@ def test_a_stopped_run_ends_bit_equal_to_one_that_was_not(
     path = experiment(**settings, replacement_limit=1, early_limit=4)
     _, whole = train(path, tmp_path / "whole")
     command = [sys.executable, str(ROOT / "train.py"), path, "--runs", str(tmp_path / "cut")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ})
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    )  # fmt: skip
     table, deadline = None, time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         table = next((tmp_path / "cut").glob("small/*/run_0/log/metrics.csv"), None)
