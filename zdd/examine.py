@@ -1,33 +1,37 @@
 """Test finished runs on their stored test split, and write down what was found."""
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from zdd import files, metrics
+from zdd import files, metrics, uncertainty
 from zdd.data import dataset as datasets
+from zdd.data import unknown as unknowns
 from zdd.data.dataset import Dataset
 from zdd.data.module import DataModule
 from zdd.errors import ZddError
 from zdd.evaluate import device_of, evaluate
 from zdd.pixelwise import Tally
+from zdd.records import Record
 from zdd.report import page_of_group, page_of_run
 from zdd.report.summarise import summarise
 from zdd.report.tested import Tested, write_predictions
 from zdd.rundir import RunDir, finished_runs
-from zdd.trained import load_trained
+from zdd.trained import Trained, load_trained
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def examine(path: Path, *, device: str = "auto") -> dict[str, Any]:
+def examine(path: Path, *, device: str = "auto", ood: str | None = None) -> dict[str, Any]:
     """Test one run, or every finished run of a group and the summary over them.
 
     Args:
         path: A run, a group, or `<experiment>/latest`.
         device: `auto`, `cpu`, `cuda`.
+        ood: A folder of images of no class, in place of the configuration's `dataset.ood`.
 
     Returns:
         Each run's figures by name, where the report lies, and of a group the summary.
@@ -37,7 +41,7 @@ def examine(path: Path, *, device: str = "auto") -> dict[str, Any]:
     """
     group, runs = finished_runs(path)
     where = device_of(device)
-    tested = {run.path.name: _brief(examine_run(run, device=where)) for run in runs}
+    tested = {run.path.name: brief(examine_run(run, device=where, ood=ood)) for run in runs}
     if group is None:
         return {"runs": tested, "report": str(runs[0].report)}
     unfinished = [run.path.name for run in group.runs if not run.done]
@@ -49,27 +53,55 @@ def examine(path: Path, *, device: str = "auto") -> dict[str, Any]:
     return {"runs": tested, "mean": means, "summary": str(group.summary), "report": str(group.report)}
 
 
-def examine_run(run: RunDir, *, device: str = "cpu") -> Tested:
+def examine_run(run: RunDir, *, device: str = "cpu", ood: str | None = None) -> Tested:
     """Test one finished run and write predictions.csv, mistakes/, metrics.json, report.json and report.html."""
     trained = load_trained(run)
-    dataset = datasets.load(run.data)
+    dataset, others = images_of(run, trained, ood)
     records = dataset.split("test")
-    _check(run, dataset, trained.task.classes)
     model = trained.model.to(device)
     pixel = trained.threshold.pixel if trained.threshold else None
     tally = Tally(trained.task, pixel_threshold=pixel, images=records, preprocess=trained.preprocess)
-    loader = DataModule(dataset, trained.preprocess, trained.config).loader("test", masks=model.pixelwise)
+    data = DataModule(dataset, trained.preprocess, trained.config)
+    loader = data.loader("test", masks=model.pixelwise)
     watch = [tally] if model.pixelwise else []
     columns = evaluate(model.net, model.decode, loader, device=device, title=f"test {run.path.name}", watch=watch)
-    if columns.index.tolist() != list(range(len(records))):
-        raise RuntimeError(f"{columns.n} of {len(records)} test images were judged")
-    threshold = trained.threshold.value if trained.threshold else None
+    tested = Tested(run, trained.task, trained.threshold, columns, records, tally.figures() if watch else {})
+    if others:
+        said = evaluate(model.net, model.decode, data.loader_of(others), device=device, title="unknown")
+        tested = replace(tested, unknown=replace(tested, columns=said, records=others, figures={}))
+    return conclude(tested, seed=trained.config.seed)
+
+
+def images_of(run: RunDir, trained: Trained, ood: str | None) -> tuple[Dataset, list[Record]]:
+    """The stored data of a run, as it was split, and the images of no class: with `ood`, those of that folder instead.
+
+    Raises:
+        ZddError: If an image changed since training, there are no test images, or no image lies in the folder.
+    """
+    dataset = datasets.load(run.data)
+    _check(run, dataset, trained.task.classes)
+    if ood is None:
+        return dataset, list(dataset.unknown)
+    held_out = [record for record in dataset.unknown if record.kind == trained.config.dataset.held_out]
+    return dataset, [*held_out, *unknowns.folder(ood, setting="--ood")]
+
+
+def conclude(tested: Tested, *, seed: int) -> Tested:
+    """Work out every figure of what was said of the test images and write it down; `tested` may bring some figures."""
+    run, columns, records = tested.run, tested.columns, tested.records
+    for each in filter(None, (tested, tested.unknown)):
+        if each.columns.index.tolist() != list(range(len(each.records))):
+            raise RuntimeError(f"{each.columns.n} of {len(each.records)} images were judged")
+    threshold = tested.threshold.value if tested.threshold else None
     parts = [record.group for record in records]
-    figures = metrics.figures(columns, trained.task, threshold, parts=parts, seed=trained.config.seed)
-    figures |= tally.figures() if watch else {}
-    looks = _count_look(run, columns.n)
-    tested = Tested(run, trained.task, trained.threshold, columns, records, figures, looks)
+    figures = metrics.figures(columns, tested.task, threshold, parts=parts, seed=seed)
+    others = (tested.unknown.columns, tested.unknown.records) if tested.unknown else None
+    figures |= tested.figures | uncertainty.figures(columns, tested.predicted, records, others, seed=seed)
+    tested = replace(tested, figures=figures, looks=_count_look(run, columns.n))
     write_predictions(run.predictions, tested)
+    run.unknown.unlink(missing_ok=True)
+    if tested.unknown:
+        write_predictions(run.unknown, tested.unknown)
     stored = files.read_json(run.metrics)
     files.write_json(run.metrics, stored | {"test": {name: figure.as_dict() for name, figure in figures.items()}})
     page_of_run.write(tested)
@@ -93,5 +125,6 @@ def _count_look(run: RunDir, n: int) -> int:
     return len(run.looks.read_text(encoding="utf-8").splitlines())
 
 
-def _brief(tested: Tested) -> dict[str, float | None]:
+def brief(tested: Tested) -> dict[str, float | None]:
+    """Each figure's value."""
     return {name: figure.value for name, figure in tested.figures.items()}

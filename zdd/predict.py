@@ -128,7 +128,7 @@ def _columns(trained: Trained, pixels: NDArray[np.uint8]) -> Columns:
 def _row(trained: Trained, path: Path, error: str | None) -> Row:
     threshold = trained.threshold.value if trained.threshold else None
     empty = {"image": str(path), "verdict": None, "predicted": None, "score": None, "threshold": threshold}
-    return {**empty, "probability": None, "error": error}
+    return {**empty, "probability": None, "uncertainty": None, "error": error}
 
 
 def _said(trained: Trained, columns: Columns, given: NDArray[np.int64], at: int) -> Row:
@@ -138,6 +138,8 @@ def _said(trained: Trained, columns: Columns, given: NDArray[np.int64], at: int)
         said["verdict"] = "good" if given[at] == 0 else "defective"
     if columns.probability is not None:
         said["probability"] = dict(zip(classes, columns.probability[at].tolist(), strict=True))
+    if columns.uncertainty is not None:
+        said["uncertainty"] = float(columns.uncertainty[at])
     return said
 
 
@@ -157,11 +159,11 @@ def _write_json(file: IO[str], row: Row) -> None:
 def _csv(file: IO[str], classes: tuple[str, ...]) -> Write:
     probabilities = [f"probability/{name}" for name in classes]
     writer = csv.writer(file)
-    writer.writerow(["image", "verdict", "predicted", "score", "threshold", *probabilities, "error"])
+    writer.writerow(["image", "verdict", "predicted", "score", "threshold", *probabilities, "uncertainty", "error"])
 
     def write(row: Row) -> None:
         each = [(row["probability"] or {}).get(name) for name in classes]
         plain = [row[name] for name in ("image", "verdict", "predicted", "score", "threshold")]
-        writer.writerow([*plain, *each, row["error"]])
+        writer.writerow([*plain, *each, row["uncertainty"], row["error"]])
 
     return write

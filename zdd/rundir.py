@@ -82,6 +82,11 @@ class RunDir:
         return self.path / "predictions.csv"
 
     @property
+    def unknown(self) -> Path:
+        """One row an image of no class, where there are any."""
+        return self.path / "unknown.csv"
+
+    @property
     def looks(self) -> Path:
         """One line for each time that the test split was looked at."""
         return self.path / "test_looks.txt"
@@ -137,6 +142,11 @@ class Group:
     def summary_text(self) -> Path:
         """The same for people."""
         return self.path / "summary.md"
+
+    @property
+    def ensemble(self) -> RunDir:
+        """What the finished runs say together: figures, predictions and report as of a run, but no model."""
+        return RunDir(self.path / "ensemble")
 
     @property
     def report(self) -> Path:

@@ -10,7 +10,7 @@ WIDTH = 160  # columns of a table that goes into a file
 
 def summary(path: Path, section: str) -> None:
     """The means of a group's summary.json; the figures of single classes stand in summary.md and in the report."""
-    figures = {name: row for name, row in files.read_json(path)[section].items() if "/" not in name}
+    figures = {name: row for name, row in files.read_json(path)[section].items() if _shown(name)}
     rows = [
         [name, str(row["n"]), f"{row['mean']:.4f}", *(("", "") if row["sd"] is None else _spread(row))]
         for name, row in figures.items()
@@ -20,15 +20,24 @@ def summary(path: Path, section: str) -> None:
 
 
 def _spread(row: dict[str, float]) -> tuple[str, str]:
-    return f"{row['sd']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}"
+    return f"{row['sd']:.4f}", _between(row)
+
+
+def _between(row: dict[str, float]) -> str:
+    return f"{row['low']:.4f} to {row['high']:.4f}"
+
+
+def _shown(name: str) -> bool:
+    """All but the figures of single classes and of single kinds of unknown images."""
+    return "/" not in name or (name.startswith("ood_") and name.count("/") == 1)
 
 
 def run(path: Path) -> None:
     """The test figures of one run, from its metrics.json."""
-    figures = {name: row for name, row in files.read_json(path)["test"].items() if "/" not in name}
+    figures = {name: row for name, row in files.read_json(path)["test"].items() if _shown(name)}
     known = {name: row for name, row in figures.items() if row["value"] is not None}
     rows = [
-        [name, str(row["n"]), f"{row['value']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}", row["method"]]
+        [name, str(row["n"]), f"{row['value']:.4f}", "" if row["low"] is None else _between(row), row["method"]]
         for name, row in known.items()
     ]
     show(["test figure", "images", "value", "95 % interval", "by"], rows)

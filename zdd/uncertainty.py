@@ -1,12 +1,14 @@
 """What an uncertainty is worth: does it tell the unknown from the known, and mistakes from what was judged rightly?"""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zdd import stats, weighted
-from zdd.metrics import Wanted, bootstrapped
+from zdd.metrics import Wanted, bootstrapped, numbered
+from zdd.records import Columns, Record
 from zdd.stats import Figure
 
 ACCEPTED = 0.95  # of the known images, for FPR95
@@ -15,6 +17,69 @@ COVERAGES = (80, 90, 95)  # percent of the images that are judged; the others ar
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+def figures(
+    columns: Columns,
+    predicted: Ints,
+    records: Sequence[Record],
+    unknown: tuple[Columns, Sequence[Record]] | None = None,
+    *,
+    seed: int = 0,
+) -> dict[str, Figure]:
+    """Every figure of what a model says of its own certainty; none of a model that says nothing of it.
+
+    Args:
+        columns: Predictions of test images.
+        predicted: (N,) the class that each was given.
+        records: Their N images; pictures of one part (`group`) count together.
+        unknown: Predictions of images of no class, and those images.
+        seed: Of the bootstrap.
+
+    Returns:
+        As `risk_figures`, mistakes being wrong verdicts, and `argmax_aurc`, where they are wrong most probable classes.
+        As `ood_figures`, named ood_<figure>/<score> for each of `scores`; where there are several kinds of unknown
+        images, ood_auroc and ood_fpr95 of each, too: ood_<figure>/<score>/<kind>.
+    """
+    found: dict[str, Figure] = {}
+    label, part = columns.label, numbered([record.group for record in records])
+    if columns.uncertainty is not None:
+        found |= risk_figures(columns.uncertainty, predicted != label, label, part=part, seed=seed)
+        if columns.argmax is not None:
+            said = risk_figures(columns.uncertainty, columns.argmax != label, label, part=part, seed=seed)
+            found["argmax_aurc"] = said["aurc"]
+    if unknown is None:
+        return found
+    outside, others = unknown
+    groups = [record.group for record in (*records, *others)]
+    for name, score in scores(outside).items():
+        for kind, rows in _kinds(others).items():
+            part = numbered(groups[: columns.n] + [groups[columns.n + row] for row in rows])
+            each = ood_figures(scores(columns)[name], score[rows], part=part, seed=seed)
+            wanted_here = each if not kind else {key: each[key] for key in ("auroc", "fpr95")}  # aupr: not comparable
+            found |= {f"ood_{key}/{name}{kind}": figure for key, figure in wanted_here.items()}
+    return found
+
+
+def scores(columns: Columns) -> dict[str, Floats]:
+    """What a model gives by which the unknown may be told, by name, (N,) each; higher is less known.
+
+    uncertainty, energy, and the entropy of the probabilities of three classes and more (of two it orders images as
+    1 - max does).
+    """
+    found = {"uncertainty": columns.uncertainty, "energy": columns.energy}
+    if columns.probability is not None and columns.probability.shape[1] > 2:
+        found["entropy"] = entropy(columns.probability)
+    return {name: score for name, score in found.items() if score is not None}
+
+
+def _kinds(records: Sequence[Record]) -> dict[str, list[int]]:
+    """Rows of all images, by ""; where there are several kinds, rows of each, by "/<kind>"."""
+    kinds: dict[str, list[int]] = {}
+    for row, record in enumerate(records):
+        kinds.setdefault(f"/{record.kind}", []).append(row)
+    several = dict(sorted(kinds.items())) if len(kinds) > 1 else {}
+    return {"": list(range(len(records))), **several}
 
 
 def ood_figures(known: Floats, unknown: Floats, *, part: Ints | None = None, seed: int = 0) -> dict[str, Figure]:

@@ -72,9 +72,14 @@ def train(args: Args) -> Result:
 
 def test(args: Args) -> Result:
     """Test finished runs."""
-    from zdd import examine
+    if args.ensemble:
+        from zdd import ensemble
 
-    result = examine.examine(args.run_path, device=args.device)
+        result = ensemble.examine(args.run_path, device=args.device, ood=args.ood)
+    else:
+        from zdd import examine
+
+        result = examine.examine(args.run_path, device=args.device, ood=args.ood)
     if "summary" in result:
         tables.summary(Path(result["summary"]), "test")
     else:
@@ -180,9 +185,15 @@ VERBS = {
         test,
         (
             argument("run_path", "one run, or a group of runs: runs/NAME/latest", metavar="RUN", type=Path),
+            argument("--ood", "images of no class: are they told from the known? (dataset.ood)", metavar="FOLDER"),
+            argument("--ensemble", "test the runs of a group as one: their average", action="store_true"),
             DEVICE,
         ),
-        ("runs/casting_mobilenet/latest", "runs/casting_mobilenet/latest/run_0 --device cpu"),
+        (
+            "runs/casting_mobilenet/latest",
+            "runs/casting_mobilenet/latest/run_0 --device cpu",
+            "runs/casting_mobilenet/latest --ensemble --ood photographs/",
+        ),
     ),
     "predict": Verb(
         "Judge new images with a finished run, a line an image.",

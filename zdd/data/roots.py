@@ -18,14 +18,14 @@ KNOWN = {
 }
 
 
-def locate(root: str) -> Path:
+def locate(root: str, setting: str = "dataset.root") -> Path:
     """The folder (or CSV file) of a data set: as given, in data/, in the folders of ZDD_DATA.
 
     Raises:
         ZddError: If it lies nowhere; the message says where it was looked for and where it can be had.
     """
     if not root.strip():
-        raise ZddError('dataset.root = "": name the folder (or CSV file) of the images')
+        raise ZddError(f'{setting} = "": name the folder (or CSV file) of the images')
     places = files.search_places(root, folder="data", variable="ZDD_DATA")
     for place in places:
         if place.exists():
@@ -34,6 +34,6 @@ def locate(root: str) -> Path:
     known = KNOWN.get(Path(root).name)
     hint = f"; it can be had here: {known}" if known else ""
     raise ZddError(
-        f'dataset.root = "{root}": there is no such folder or file; looked for {looked}{hint}; '
+        f'{setting} = "{root}": there is no such folder or file; looked for {looked}{hint}; '
         "see data/README.md, or name the folders of your sets in ZDD_DATA"
     )

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from zdd import files
 from zdd.data.found import Found
-from zdd.data.look import Seen
+from zdd.data.look import Seen, look_at_all
 from zdd.data.roots import locate
 from zdd.data.sources.folder import image_extensions, walk
 from zdd.errors import ZddError
 from zdd.plugins import nearest
 from zdd.records import Record
+
+SHOWN = 20  # files named in a message
 
 
 def hold_out(
@@ -37,16 +38,21 @@ def hold_out(
     return [found[i] for i in kept], [seen[i] for i in kept], aside
 
 
-def folder(path: str | None) -> list[Record]:
+def folder(path: str | None, *, setting: str = "dataset.ood") -> list[Record]:
     """Every image below a folder, found as a data set's root is; its kind is the folder that it lies in.
 
     Raises:
-        ZddError: If there is no such folder, or no image in it.
+        ZddError: If there is no such folder, no image in it, or one that can't be read; `setting` is what it is called.
     """
     if path is None:
         return []
-    root = locate(path)
+    root = locate(path, setting)
     found = sorted(walk(str(root), image_extensions()))
     if not found:
-        raise ZddError(f"dataset.ood = '{path}': there is no image in {root}")
-    return [Record(one, -1, sha256=files.sha256(Path(one)), kind=Path(one).parent.name) for one in found]
+        raise ZddError(f"{setting} = '{path}': there is no image in {root}")
+    seen = look_at_all(found, None)
+    if bad := [f"{one}: {look.error}" for one, look in zip(found, seen, strict=True) if look.error]:
+        raise ZddError(f"{setting} = '{path}': {len(bad)} of its {len(found)} images can't be read", *bad[:SHOWN])
+    return [
+        Record(one, -1, sha256=look.sha256, kind=Path(one).parent.name) for one, look in zip(found, seen, strict=True)
+    ]

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from zdd.pixels import open_image, to_rgb
 from zdd.report.tested import Tested
+from zdd.report.words import certainty
 
 SIDE = 640  # longest side of an annotated picture, pixels
 BARS = {"missed defect": "#B3420A", "false alarm": "#1B5E94", "wrong kind": "#5B4B8A"}
@@ -67,7 +68,7 @@ def annotate(tested: Tested, row: int) -> Image.Image:
 
 
 def describe(tested: Tested, row: int) -> list[str]:
-    """Three lines: the kind of mistake, true and predicted class with the probability, and the score."""
+    """The kind of mistake, true and predicted class with the probability, the score, and how certain the model was."""
     classes, columns = tested.task.classes, tested.columns
     true, given = classes[columns.label[row]], classes[tested.predicted[row]]
     lines = [kind_of(tested, row), f"true: {true}   predicted: {given}"]
@@ -77,6 +78,8 @@ def describe(tested: Tested, row: int) -> list[str]:
     if tested.threshold is not None:
         side = "below" if columns.score[row] < tested.threshold.value else "not below"
         lines.append(f"score {columns.score[row]:.4g}, {side} the threshold {tested.threshold.value:.4g}")
+    if columns.uncertainty is not None:
+        lines.append(f"certainty {certainty(float(columns.uncertainty[row]))}")
     return lines
 
 

@@ -62,7 +62,7 @@ def figures(report: dict[str, Any]) -> str:
     # Without a threshold the verdict is the most probable class, and two classes have one AUROC.
     same = [] if report["has_good"] else ["argmax_accuracy"]
     same += ["auroc_macro", "average_precision_macro"] if len(report["classes"]) == 2 and report["has_good"] else []
-    whole = [name for name in report["test"] if "/" not in name and name not in same]
+    whole = [name for name in report["test"] if name in NAMES and name not in same]
     rows = [_figure_row(name, report) for name in whole if report["test"][name]["value"] is not None]
     head = ["Figure", "Test", "95 % interval", "", "Images", "Validation", "Interval by"]
     per_class = [_class_row(name, report) for name in report["classes"]]
@@ -83,7 +83,7 @@ def figures(report: dict[str, Any]) -> str:
 
 
 def _absent(report: dict[str, Any]) -> str:
-    gone = [(name, figure) for name, figure in report["test"].items() if figure["value"] is None and "/" not in name]
+    gone = [(name, figure) for name, figure in report["test"].items() if figure["value"] is None and name in NAMES]
     each = "; ".join(f"{NAMES.get(name, name)} ({figure['method'].split(': ')[1]})" for name, figure in gone)
     return f"<p class=sub>There is no such figure here: {style.escape(each)}.</p>" if gone else ""
 

@@ -26,6 +26,7 @@ class Tested:
     records: list[Record]
     figures: dict[str, Figure]
     looks: int = 1  # how often the test split was looked at, this time included
+    unknown: "Tested | None" = None  # the same of images of no class: their label is -1, their kind what they are
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
@@ -52,12 +53,13 @@ class Tested:
 
 
 def write_predictions(path: Path, tested: Tested) -> None:
-    """Write predictions.csv: image, label, predicted, score, and what the method gives: argmax, probability/<class>."""
+    """Write a row an image: image, label (of an unknown one: its kind), predicted, score, and what the method gives."""
     columns, classes = tested.columns, tested.task.classes
     head = ["image", "label", "predicted", "score"]
     table = []
     for i, record in enumerate(tested.records):
-        label, given = classes[columns.label[i]], classes[tested.predicted[i]]
+        label = classes[columns.label[i]] if columns.label[i] >= 0 else record.kind
+        given = classes[tested.predicted[i]]
         table.append([record.path, label, given, repr(float(columns.score[i]))])
     if columns.argmax is not None:
         head.append("argmax")
@@ -65,9 +67,10 @@ def write_predictions(path: Path, tested: Tested) -> None:
     if columns.probability is not None:
         head += [f"probability/{name}" for name in classes]
         table = [row + [repr(p) for p in columns.probability[i].tolist()] for i, row in enumerate(table)]
-    if columns.uncertainty is not None:
-        head.append("uncertainty")
-        table = [[*row, repr(float(columns.uncertainty[i]))] for i, row in enumerate(table)]
+    for name, value in (("uncertainty", columns.uncertainty), ("energy", columns.energy)):
+        if value is not None:
+            head.append(name)
+            table = [[*row, repr(float(value[i]))] for i, row in enumerate(table)]
     with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(head)

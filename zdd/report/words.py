@@ -1,5 +1,6 @@
 """The verdict in words: what was caught and what was stopped, and what so many images can and can't show."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,11 @@ def percent(share: float | None) -> str:
         if share in (0.0, 1.0) or 0 < float(text) < 100:
             break
     return f"{text.removesuffix('.0') if share in (0.0, 1.0) else text} %"
+
+
+def certainty(uncertainty: float) -> str:
+    """0.0704 -> '0.929': 1 - uncertainty, rounded down, so that only certainty is 1."""
+    return f"{math.floor(round(1000 * (1 - uncertainty), 6)) / 1000:.3f}"
 
 
 def between(figure: Figure) -> str:
