@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zdd import files
-from zdd.report import curves, facts, sections, style
+from zdd.report import certainty, certainty_curves, curves, facts, members, sections, style
 from zdd.report.pictures import write_mistakes
 from zdd.report.sections import mistake_card
 from zdd.report.tested import Tested
@@ -45,7 +45,7 @@ def write(tested: Tested) -> None:
     report = facts.gather(tested, pictures)
     files.write_json(run.report_json, report)
     rows = sections.read_epochs(run.epochs)
-    svgs = curves.charts(tested) | (curves.training(rows) if rows else {})
+    svgs = curves.charts(tested) | certainty_curves.charts(tested) | (curves.training(rows) if rows else {})
     files.write_text(run.report, page(report, svgs, run.path))
 
 
@@ -65,14 +65,16 @@ def page(report: dict[str, Any], svgs: dict[str, str], run: Path) -> str:
         sections.verdict(report),
         "<h2>Figures</h2>",
         sections.figures(report),
+        members.section(report),
         "<h2>Curves</h2>",
         style.charts(drawn),
+        certainty.section(report, svgs),
         "<h2>Mistakes</h2>",
         _gallery(report),
         "<h2>Data</h2>",
         sections.data(report),
         "<h2>How to reproduce</h2>",
-        sections.reproduce(report),
+        (members if report.get("members") else sections).reproduce(report),
     )
 
 
