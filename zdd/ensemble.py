@@ -15,6 +15,7 @@ from zdd.errors import ZddError
 from zdd.evaluate import device_of, evaluate
 from zdd.examine import brief, conclude, images_of
 from zdd.records import Columns, Record
+from zdd.report import page_of_group
 from zdd.report.tested import Tested
 from zdd.rundir import Group, RunDir, finished_runs
 from zdd.trained import Trained, load_trained
@@ -55,6 +56,8 @@ def examine(path: Path, *, device: str = "auto", ood: str | None = None) -> dict
     if unknown:
         tested = replace(tested, unknown=replace(tested, columns=unknown[0], records=others))
     tested = conclude(tested, seed=trained.config.seed)
+    if group.report.is_file():
+        page_of_group.write(group, files.read_json(group.summary))  # with a link to the ensemble
     names = [run.path.name for run in runs]
     return {"members": names, "figures": brief(tested), "report": str(group.ensemble.report)}
 

@@ -80,7 +80,7 @@ def collect(said: Iterable[tuple[Batch, Prediction]]) -> Columns:
     together = {name: np.concatenate(parts) for name, parts in rows.items()}
     _, first = np.unique(together["index"], return_index=True)
     once = {name: value[first] for name, value in together.items()}
-    for name in ("score", "probability", "peak"):
+    for name in ("score", "probability", "uncertainty", "energy", "peak"):
         if name in once:
             finite = np.isfinite(once[name].reshape(len(first), -1)).all(axis=1)
             _refuse(name, once["index"][~finite])

@@ -110,7 +110,7 @@ def ood_figures(known: Floats, unknown: Floats, *, part: Ints | None = None, see
     }
     found = bootstrapped(wanted, kind, part, seed=seed)
     trials = m if part is None else len(np.unique(part[n:]))
-    return found | {"fpr95": _from_nothing(found["fpr95"], trials, "no unknown image was accepted")}
+    return found | {"fpr95": _at_an_end(found["fpr95"], trials)}
 
 
 def risk_figures(
@@ -146,7 +146,7 @@ def risk_figures(
         wanted[f"accuracy_at_{percent}"] = (weighted.accuracy_at(percent / 100, uncertainty, wrong), surest)
     found = bootstrapped(wanted, label, part, seed=seed)
     trials = n if part is None else len(np.unique(part))
-    found["aurc"] = _from_nothing(found["aurc"], trials, "no mistake to resample")
+    found["aurc"] = _at_an_end(found["aurc"], trials)
     if not wrong.any():
         found["aurc_excess"] = Figure.missing("no mistake that the uncertainty could have told", n)
     return found
@@ -177,8 +177,13 @@ def entropy(probability: Floats) -> Floats:
     return np.asarray(-(probability * logs).sum(axis=1))
 
 
-def _from_nothing(figure: Figure, trials: int, why: str) -> Figure:
-    """A share of 0 has resamples of 0, which would claim certainty: Wilson's bound of none among so many instead."""
-    if figure.value is None or figure.value > 1e-12 or figure.low is not None:
+def _at_an_end(figure: Figure, trials: int) -> Figure:
+    """A share of none or of all has resamples that hardly differ, which would claim certainty: Wilson's bound instead.
+
+    An AURC of 0 is an error rate of 0, so that its bound is that of the error rate.
+    """
+    if figure.value is None or 1e-12 < figure.value < 1 - 1e-12:
         return figure
-    return replace(figure, low=0.0, high=stats.wilson(0, trials)[1], method=f"Wilson, effective n {trials} ({why})")
+    low, high = stats.wilson(trials * round(figure.value), trials)
+    end = "none" if figure.value < 0.5 else "all"
+    return replace(figure, low=low, high=high, method=f"Wilson, effective n {trials} ({end} of them)")

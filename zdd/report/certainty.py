@@ -20,6 +20,7 @@ NAMES = {
     "argmax_aurc": "AURC of the most probable class",
     **{f"accuracy_at_{n}": f"Accuracy where the surest {n} % are judged" for n in COVERAGES},
 }
+OOD = {"auroc": "AUROC", "aupr": "AUPR", "fpr95": "FPR95 (unknown taken for known, 0 is best)"}
 TITLES = {
     "risk_coverage": (
         "Fewer mistakes for fewer verdicts",
@@ -57,6 +58,15 @@ def _one(unknown: Tested, row: int, uncertainty: float) -> dict[str, Any]:
     given = unknown.task.classes[unknown.predicted[row]]
     record = unknown.records[row]
     return {"image": record.path, "kind": record.kind, "predicted": given, "uncertainty": uncertainty}
+
+
+def title(name: str) -> str | None:
+    """What a figure of this section is called on a page; None of another, or of a single kind of unknown images."""
+    if name in NAMES:
+        return NAMES[name]
+    kind, _, score = name.removeprefix("ood_").partition("/")
+    known = name.startswith("ood_") and kind in OOD and score in WHAT
+    return f"Unknown against known by {WHAT[score]}, {OOD[kind]}" if known else None
 
 
 def section(report: dict[str, Any], svgs: dict[str, str]) -> str:

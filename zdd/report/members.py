@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from zdd.report import style
-from zdd.report.certainty import NAMES as CERTAINTY
+from zdd.report import certainty, style
 from zdd.report.sections import NAMES
 
 COMPARED = (
@@ -40,8 +39,12 @@ def _row(name: str, test: dict[str, Any], members: dict[str, dict[str, float | N
     each = [member.get(name) for member in members.values()]
     known = [value for value in each if value is not None]
     mean = f"{np.mean(known):.4f}" if known else ""
-    title = {**NAMES, **CERTAINTY}.get(name, name.replace("_", " ").replace("/", ", by "))
-    return [title, f"{test[name]['value']:.4f}", mean, *("" if value is None else f"{value:.4f}" for value in each)]
+    return [
+        certainty.title(name) or NAMES[name],
+        f"{test[name]['value']:.4f}",
+        mean,
+        *("" if value is None else f"{value:.4f}" for value in each),
+    ]
 
 
 def reproduce(report: dict[str, Any]) -> str:

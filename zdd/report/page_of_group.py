@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from zdd import files
-from zdd.report import curves, style
+from zdd.report import certainty, curves, style
 from zdd.report.sections import NAMES, mistake_card
 from zdd.report.summarise import EXPLAINED
 from zdd.report.words import percent
@@ -36,6 +36,7 @@ def page(group: Group, summary: dict[str, Any], reports: dict[str, dict[str, Any
         _side_by_side(reports),
         _hard(reports),
         _runs(reports),
+        _ensemble(group),
     )
 
 
@@ -66,10 +67,21 @@ def _spread(name: str, row: dict[str, Any]) -> str:
 def _table(summary: dict[str, Any]) -> str:
     rows = []
     for name, row in summary["test"].items():
+        if name.startswith("ood_") and certainty.title(name) is None:
+            continue  # of a single kind of unknown images: those stand in summary.md
         interval = "one run" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
         values = ["" if value is None else f"{value:.4f}" for value in row["values"]]
         deviation = "" if row["sd"] is None else f"{row['sd']:.4f}"
-        rows.append([NAMES.get(name, name), str(row["n"]), f"{row['mean']:.4f}", deviation, interval, *values])
+        rows.append(
+            [
+                certainty.title(name) or NAMES.get(name, name),
+                str(row["n"]),
+                f"{row['mean']:.4f}",
+                deviation,
+                interval,
+                *values,
+            ]
+        )
     head = ["Figure", "n", "Mean", "Deviation", "95 % interval (Student)", *summary["runs"]]
     return style.table(head, rows, numbers=range(1, len(head)))
 
@@ -124,3 +136,10 @@ def _runs(reports: dict[str, dict[str, Any]]) -> str:
         rows.append([link, str(report["config"].get("seed", "")), shown, mistakes, str(report["looks"])])
     head = ["Full report", "Seed", "Threshold", "Mistakes", "Looks at the test images"]
     return "<h3>Each run's own report</h3>" + style.table(head, rows, numbers=(1, 2, 3, 4), raw=(0,))
+
+
+def _ensemble(group: Group) -> str:
+    if not group.ensemble.report.is_file():
+        return ""
+    link = '<a href="ensemble/report.html">the ensemble of the runs</a>'
+    return f"<p>What the runs say together, averaged, was tested, too: {link}.</p>"

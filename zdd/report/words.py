@@ -15,6 +15,7 @@ RULES = {
     "youden": "it balances caught defects against stopped good parts (Youden's rule)",
     "false_alarms": "it catches most while at most {target} of the good parts is stopped",
     "missed": "it stops fewest good parts while at most {target} of the defects is missed",
+    "quantile": "it is the lowest that passes {target} of the good parts",
     "fixed": "it was set by hand",
 }
 
