@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zdd.located import Key
+from zdd.plugins import available
 from zdd.wording import ABSENT, Mistake, at
 
 
@@ -41,7 +42,9 @@ def _target_missing(rule: str, target: float | None) -> str | None:
 
 def _criterion(criterion: Any, model: Any) -> str | None:
     name = model.get("name") if isinstance(model, dict) else model
-    if name in LEARNS_BY_CRITERION or criterion in ("cross_entropy", {"name": "cross_entropy"}):
+    given = criterion if isinstance(criterion, dict) else {"name": criterion}
+    defaults = {option.name: option.default for option in available("criterion")["cross_entropy"].options.values()}
+    if name in LEARNS_BY_CRITERION or {**defaults, **given} == {**defaults, "name": "cross_entropy"}:
         return None
     return f"the model '{name}' has a loss of its own and takes no criterion; take it out"
 
