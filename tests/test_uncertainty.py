@@ -31,7 +31,7 @@ def by_hand(uncertainty: Floats, wrong: NDArray[np.bool_]) -> Floats:
         ([0.1, 0.2], [0.8, 0.9], 1.0, 1.0, 0.0),
         # The wrong way round: precision at the two unknown is 1/3 and 2/4, each half of the recall.
         ([0.8, 0.9], [0.1, 0.2], 0.0, (1 / 3 + 2 / 4) / 2, 1.0),
-        # Of 6 pairs three are the right way and one is a tie. From above: 0.9 (1 of 1 is unknown), the tie of one unknown
+        # Of 6 pairs 3 are the right way and one is a tie. From above: 0.9 (1 of 1 is unknown), the tie of one unknown
         # and one known (2 of 3), at last 0.1 (3 of 5). Both known must pass, up to 0.5, and with them two unknown.
         ([0.3, 0.5], [0.9, 0.5, 0.1], 3.5 / 6, (1 / 1 + 2 / 3 + 3 / 5) / 3, 2 / 3),
         # Constant: guessing. Precision is the share of unknown; whoever accepts a known one accepts all.
@@ -63,6 +63,13 @@ def test_exactly_95_percent_is_enough(n: int) -> None:
     # 0.95 n is a whole number, which floating point must not push past.
     known = np.arange(n) / n
     assert ood_figures(known, array(known[int(n * 19 / 20) - 1] + 0.5 / n, 2.0))["fpr95"].value == 0.0
+
+
+def test_exactly_a_share_is_enough_where_floating_point_goes_too_far() -> None:
+    assert 0.55 * 100 > 55  # and yet 55 of 100 are 55 %
+    known = np.arange(100) / 100
+    outside = np.append(np.full(100, False), True)
+    assert weighted.accepted(np.append(known, 0.545), outside, 0.55)(np.ones((1, 101)))[0] == 0.0
 
 
 def test_as_scikit_learn_has_it_with_ties() -> None:

@@ -4,21 +4,31 @@ import csv
 import html.parser
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import draw_part
 from finished_run import finish, finish_group, settings
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from zdd import cli, files
+from zdd.data import dataset as datasets
+from zdd.data.module import DataModule
 from zdd.errors import ZddError
+from zdd.evaluate import collect, evaluate
 from zdd.examine import examine
+from zdd.predict import predict
+from zdd.records import Batch, Prediction
 from zdd.report.certainty import title
+from zdd.report.pictures import describe
+from zdd.report.tested import Tested as Outcome
 from zdd.report.words import certainty
 from zdd.rundir import Group, RunDir
+from zdd.trained import load_trained
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +222,47 @@ def test_the_command_line_prints_the_figures(run: RunDir, strange: Path, capsys:
 )
 def test_certainty_is_never_rounded_up(uncertainty: float, text: str) -> None:
     assert certainty(uncertainty) == text
+
+
+def test_annotated_pictures_say_how_certain_the_model_was(run: RunDir) -> None:
+    rows = [row for row in read(run.predictions) if row["label"] != row["predicted"]]
+    assert rows
+    trained = load_trained(run)
+    records = datasets.load(run.data).split("test")
+    loader = DataModule(datasets.load(run.data), trained.preprocess, trained.config).loader("test")
+    columns = evaluate(trained.model.net, trained.model.decode, loader)
+    tested = Outcome(run, trained.task, trained.threshold, columns, records, {})
+    for i in tested.mistakes:
+        row = next(row for row in rows if row["image"] == records[i].path)
+        assert describe(tested, i)[-1] == f"certainty {certainty(float(row['uncertainty']))}"
+    silent = replace(tested, columns=replace(columns, uncertainty=None))
+    assert "certainty" not in " ".join(describe(silent, tested.mistakes[0]))
+
+
+def test_predicting_says_it_too(run: RunDir, tmp_path: Path) -> None:
+    known = read(run.predictions)
+    predict(run.path, [Path(row["image"]) for row in known], out=tmp_path / "said.csv", device="cpu")
+    predict(run.path, [Path(row["image"]) for row in known], out=tmp_path / "said.jsonl", device="cpu")
+    lines = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    for row, said, line in zip(known, read(tmp_path / "said.csv"), lines, strict=True):
+        assert float(said["uncertainty"]) == pytest.approx(float(row["uncertainty"]), abs=1e-6)
+        assert line["uncertainty"] == float(said["uncertainty"]) and said["error"] == ""
+
+
+def test_a_bad_image_has_no_certainty(run: RunDir, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    predict(run.path, [tmp_path / "bad.png"], out=tmp_path / "said.csv", device="cpu")
+    (row,) = read(tmp_path / "said.csv")
+    assert row["uncertainty"] == "" and "not an image" in row["error"]
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "energy"])
+def test_what_is_no_number_is_refused(name: str) -> None:
+    nothing = torch.zeros(2)
+    batch: Batch = {"image": torch.zeros(2, 3, 8, 8), "label": nothing.long(), "index": torch.arange(2)}
+    said = Prediction(score=nothing, **{name: torch.tensor([0.5, float("nan")])})
+    with pytest.raises(ZddError, match=rf"{name} is not a finite number for 1 images \(index 1\)"):
+        collect([(batch, said)])
 
 
 def test_titles_of_figures() -> None:
