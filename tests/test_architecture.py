@@ -27,6 +27,7 @@ RANKS = {
         "decide",
         "bench",
         "pixelwise",
+        "pixelcurves",
         "uncertainty",
     },
     4: {"trained", "evaluate", "dashboard", "report"},
