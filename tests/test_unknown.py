@@ -21,6 +21,7 @@ from zdd.data.module import DataModule
 from zdd.errors import ZddError
 from zdd.evaluate import collect, evaluate
 from zdd.examine import examine
+from zdd.models.classifier import Classifier
 from zdd.predict import predict
 from zdd.records import Batch, Prediction
 from zdd.report.certainty import title
@@ -168,6 +169,22 @@ def test_without_unknown_images_there_is_no_such_figure(parts: Path, strange: Pa
     page = alone.report.read_text()
     assert "No image of no class was tested" in page and "Fewer mistakes for fewer verdicts" in page
     assert "Energy of known" not in page
+
+
+def test_a_method_that_says_nothing_of_its_certainty(
+    run: RunDir, strange: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = RunDir(shutil.copytree(run.path, tmp_path / "run_0"))
+    decode = Classifier.decode
+    silent = {"uncertainty": None, "energy": None}
+    monkeypatch.setattr(Classifier, "decode", lambda *of: replace(decode(*of), **silent))
+    examine(again.path)
+    assert not any(name.startswith(("ood_", "aurc")) for name in figures(again))
+    assert len(read(again.unknown)) == 37 and "uncertainty" not in read(again.unknown)[0]
+    assert "This method does not say how sure it is. 37 images of no class" in again.report.read_text()
+    finish(RunDir(tmp_path / "run_1"), settings(Path(json.loads(again.config.read_text())["dataset"]["root"])))
+    examine(tmp_path / "run_1")
+    assert "How sure is it?" not in (tmp_path / "run_1" / "report.html").read_text()
 
 
 def test_a_group_has_the_mean_over_its_runs(parts: Path, strange: Path, tmp_path: Path) -> None:

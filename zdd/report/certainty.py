@@ -38,9 +38,9 @@ TITLES = {
 
 
 def gather(tested: Tested) -> dict[str, Any] | None:
-    """What report.json holds of it: the most certain unknown images; None where the model says nothing of certainty."""
+    """What report.json holds of it: the most certain unknown images; None where there is nothing to be said."""
     columns, unknown = tested.columns, tested.unknown
-    if columns.uncertainty is None and columns.energy is None:
+    if unknown is None and columns.uncertainty is None:
         return None
     found: dict[str, Any] = {"n_known": columns.n, "n_unknown": 0, "kinds": {}, "most_certain": []}
     if unknown is None:
@@ -70,7 +70,7 @@ def title(name: str) -> str | None:
 
 
 def section(report: dict[str, Any], svgs: dict[str, str]) -> str:
-    """The section as HTML, with its title; nothing where the model says nothing of its certainty.
+    """The section as HTML, with its title; nothing where there is nothing to be said.
 
     Args:
         report: What report.json holds.
@@ -79,7 +79,10 @@ def section(report: dict[str, Any], svgs: dict[str, str]) -> str:
     found = report["certainty"]
     if found is None:
         return ""
-    drawn = [style.chart(title, svgs[key], caption) for key, (title, caption) in TITLES.items() if key in svgs]
+    if not _said(report["test"]):
+        text = f"This method does not say how sure it is. {found['n_unknown']} images of no class were judged, too: "
+        return f"<h2>How sure is it?</h2><p>{text}see unknown.csv.</p>"
+    drawn = [style.chart(heading, svgs[key], caption) for key, (heading, caption) in TITLES.items() if key in svgs]
     return "".join(
         ("<h2>How sure is it?</h2>", style.paragraphs(_words(report)), _risk_table(report["test"]),
          style.charts(drawn), _unknown(report))
@@ -105,8 +108,14 @@ def _words(report: dict[str, Any]) -> list[str]:
     return said
 
 
+def _said(test: dict[str, Any]) -> bool:
+    return any(name == "aurc" or name.startswith("ood_") for name in test)
+
+
 def _risk_table(test: dict[str, Any]) -> str:
-    rows = [_row(title, test[name]) for name, title in NAMES.items() if test.get(name, {}).get("value") is not None]
+    rows = [_row(what, test[name]) for name, what in NAMES.items() if test.get(name, {}).get("value") is not None]
+    if not rows:
+        return ""
     return style.table(["Figure", "Test", "95 % interval", "", "Images"], rows, numbers=(1, 2, 4), raw=(3,))
 
 
