@@ -40,6 +40,8 @@ class Task:
     has_good: bool
     image_size: tuple[int, int]
     class_counts: tuple[int, ...] = ()  # training images a class, for balanced weights
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # what images in [0, 1] are normalised with
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @property
     def n_classes(self) -> int:

@@ -68,18 +68,21 @@ def load_trained(run: RunDir) -> Trained:
     if stored.get("format") != FORMAT:
         raise ZddError(f"{run.model}: format is {stored.get('format')}; this zdd reads format {FORMAT}")
     config = configuration.from_dict(files.read_json(run.config))
+    preprocess = Preprocess.from_dict(stored["preprocess"])
     task = Task(
         classes=tuple(stored["classes"]),
         has_good=stored["has_good"],
         image_size=(stored["image_size"][0], stored["image_size"][1]),
         class_counts=tuple(stored["class_counts"]),
+        mean=preprocess.mean,
+        std=preprocess.std,
     )
     model = build.build(config.model, task, trained=True)
     model.recipe = build.recipe(config, task)
     model.net.load_state_dict(_weights(run.weights, stored["weights_sha256"]))
     model.eval()
     threshold = Threshold.from_dict(stored["threshold"]) if stored["threshold"] else None
-    return Trained(model, Preprocess.from_dict(stored["preprocess"]), threshold, config)
+    return Trained(model, preprocess, threshold, config)
 
 
 def _weights(path: Path, sha256: str) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""A convolutional autoencoder of good parts: what it can't draw again is a defect."""
+
+import itertools
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.functional.image import structural_similarity_index_measure
+from torchvision.transforms.functional import gaussian_blur
+
+from zdd.errors import ZddError
+from zdd.models.base import ZddModel
+from zdd.records import Batch, Prediction, Task
+from zdd.settings import Amount, Factor, Positive
+
+SSIM_WINDOW = 11  # pixels, Gaussian of 1.5, as Wang et al. (2004) have it
+
+
+class Network(nn.Module):
+    """Normalised images (B, 3, H, W) -> their reconstruction, normalised alike.
+
+    Args:
+        task: Image size and normalisation.
+        channels: Of each convolution that halves (by the stride) the image; reversed on the way back.
+        window: Side of the convolutions, odd.
+        stride: Of the convolutions.
+        latent: Numbers that an image is pressed into, for images of that size alone; None: none but the convolutions.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, task: Task, channels: list[int], window: int, stride: int, latent: int | None) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(task.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(task.std).view(3, 1, 1), persistent=False)
+        ways = list(zip([3, *channels], channels, strict=False))
+        half = window // 2
+        self.down = nn.ModuleList(nn.Conv2d(a, b, window, stride, half) for a, b in ways)
+        backwards = [channels[-1], *reversed(channels)]
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(a, b, window, stride, half) for a, b in itertools.pairwise(backwards)
+        )
+        self.last = nn.Conv2d(channels[0], 3, window, 1, half)
+        self.squeeze: nn.Linear | None = None
+        self.unsqueeze: nn.Linear | None = None
+        if latent is not None:
+            height, width = task.image_size
+            for _ in channels:
+                height, width = -(-height // stride), -(-width // stride)
+            self.squeeze = nn.Linear(channels[-1] * height * width, latent)
+            self.unsqueeze = nn.Linear(latent, channels[-1] * height * width)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, H, W)."""
+        x, sizes = image * self.std + self.mean, []
+        for layer in self.down:
+            sizes.append(x.shape[-2:])
+            x = layer(x).relu()
+        if self.squeeze is not None and self.unsqueeze is not None:
+            x = self.unsqueeze(self.squeeze(x.flatten(1))).reshape(x.shape)
+        for layer, size in zip(self.up, reversed(sizes), strict=True):
+            x = layer(x, output_size=size).relu()
+        drawn: Tensor = (self.last(x).sigmoid() - self.mean) / self.std
+        return drawn
+
+
+class Autoencoder(ZddModel):
+    """Trained on good images alone; where the reconstruction differs from the image there is a defect.
+
+    Args:
+        task: Classes and image size.
+        channels: Of each convolution of the encoder; reversed in the decoder.
+        window: Side of the convolutions, an odd number of pixels.
+        stride: Of the convolutions.
+        latent: Numbers that an image is pressed into; null: fully convolutional.
+        loss: What is minimised and mapped: "mae", "mse", or "ssim" (1 - structural similarity).
+        score: Of an image by its map: "mean", "maximum", or "top_k", the mean of its highest pixels.
+        top_share: Share of the pixels that "top_k" takes.
+        blur: Of the map, standard deviation in pixels; 0 is off.
+
+    Raises:
+        ZddError: If the window is even, or smaller than the stride.
+    """
+
+    one_class = True
+    pixelwise = True
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        channels: list[int] | None = None,
+        window: Positive = 3,
+        stride: Positive = 2,
+        latent: Positive | None = 32,
+        loss: Literal["mae", "mse", "ssim"] = "mae",
+        score: Literal["mean", "maximum", "top_k"] = "top_k",
+        top_share: Factor = 0.01,
+        blur: Amount = 2.0,
+    ) -> None:
+        super().__init__(task)
+        channels = [16, 8] if channels is None else channels
+        if window % 2 == 0 or window < stride:
+            raise ZddError(f"model.window = {window}: must be odd, and at least model.stride = {stride}")
+        if not channels or min(channels) < 1:
+            raise ZddError(f"model.channels = {channels}: must name the channels of each convolution, such as [16, 8]")
+        if loss == "ssim" and min(task.image_size) < SSIM_WINDOW:
+            raise ZddError(f"model.loss = 'ssim': needs images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels")
+        self.drawer = [Network(task, channels, window, stride, latent)]  # a list: no second name for its weights
+        self.net = self.drawer[0]
+        self.loss_name, self.score_by, self.top_share, self.blur = loss, score, top_share, blur
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean error over all pixels and images."""
+        return self._errors(self.net(batch["image"]), batch["image"]).mean()
+
+    def val_loss(self, raw: Tensor, batch: Batch) -> Tensor:
+        """(B,) mean error of each image."""
+        return self._errors(raw, batch["image"]).flatten(1).mean(1)
+
+    def decode(self, raw: Tensor, image: Tensor) -> Prediction:
+        """The map is the blurred error, the picture the reconstruction."""
+        errors = self._errors(raw, image)
+        if self.blur > 0:
+            kernel = [min(2 * math.ceil(3 * self.blur) + 1, side - 1 + side % 2) for side in image.shape[:-3:-1]]
+            errors = gaussian_blur(errors, kernel, [self.blur, self.blur])
+        flat = errors.flatten(1)
+        if self.score_by == "top_k":
+            score = flat.topk(max(1, round(self.top_share * flat.shape[1])), dim=1).values.mean(1)
+        else:
+            score = flat.amax(1) if self.score_by == "maximum" else flat.mean(1)
+        return Prediction(score=score, map=errors, picture=raw)
+
+    def _errors(self, raw: Tensor, image: Tensor) -> Tensor:
+        """(B, 1, H, W) error of each pixel, of values in [0, 1]."""
+        std, mean = self.drawer[0].std, self.drawer[0].mean
+        drawn, seen = (x.float() * std + mean for x in (raw, image))
+        if self.loss_name == "ssim":
+            _, similar = structural_similarity_index_measure(
+                drawn, seen, kernel_size=SSIM_WINDOW, data_range=1.0, return_full_image=True, reduction="none"
+            )
+            return (1 - similar).mean(1, keepdim=True).clamp_min(0)
+        each = F.l1_loss if self.loss_name == "mae" else F.mse_loss
+        return each(drawn, seen, reduction="none").mean(1, keepdim=True)
