@@ -4,7 +4,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from zdd.errors import ZddError
 from zdd.models import unet_losses
@@ -62,8 +61,7 @@ class Unet(ZddModel):
             raise ZddError("dataset.good_class: the model 'unet' needs a good class, that of pixels without a defect")
         if tile is not None and overlap * 2 > tile:
             raise ZddError(f"model.overlap = {overlap}: must be at most half of model.tile = {tile}")
-        seen = task.image_size if tile is None else (min(tile, task.image_size[0]), min(tile, task.image_size[1]))
-        self.inner = [Network(encoder, weights, task.n_classes, seen, width=width)]  # a list: no second name for it
+        self.inner = [Network(encoder, weights, task.n_classes, width=width)]  # a list: no second name for it
         self.net = self.inner[0] if tile is None else Tiled(self.inner[0], tile, overlap)
         self.freeze_encoder, self.loss_name, self.score_by = freeze_encoder, loss, score
         if freeze_encoder:
@@ -115,12 +113,10 @@ class Unet(ZddModel):
         return columns | {"fp": (found & ~truth & known).sum((1, 2)), "fn": (~found & truth).sum((1, 2))}
 
     def train(self, mode: bool = True) -> "Unet":
-        """Training mode, but for a frozen encoder's batch norms."""
+        """Training mode, but for a frozen encoder: its batch norms rest, and nothing is dropped."""
         super().train(mode)
         if self.freeze_encoder:
-            for module in self.inner[0].encoder.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            self.inner[0].encoder.eval()
         return self
 
 
