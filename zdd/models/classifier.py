@@ -1,6 +1,6 @@
 """A classifier: one backbone, pretrained or not, trained as its transfer strategy says."""
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -8,9 +8,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from zdd import plugins
-from zdd.models import backbones, weights
+from zdd.models import backbones, surgery, weights
 from zdd.models.base import ZddModel
-from zdd.models.criteria.base import Criterion
+from zdd.models.criteria.base import Criterion, in_full
 from zdd.models.transfer.base import Transfer
 from zdd.records import Batch, Prediction, Task
 from zdd.settings import Backbone, Section, Share
@@ -26,6 +26,8 @@ class Classifier(ZddModel):
         backbone: The network: one of the zoo, or timm/<name>.
         weights: "none", "imagenet", or a safetensors file or state dict (as given, in weights/ or in ZDD_WEIGHTS).
         transfer: How pretrained weights are put to use.
+        stem: "imagenet": the backbone's own; "small": 3 x 3, stride 1, no max-pool; "auto": small for images of up to
+            64 x 64 pixels, where the backbone has such a stem.
         dropout: Probability of every dropout layer, 0 switches stochastic depth off, too; null: the architecture's own.
 
     Raises:
@@ -39,12 +41,14 @@ class Classifier(ZddModel):
         backbone: Backbone = "mobilenet_v2",
         weights: str = "none",
         transfer: Section = Section(name="full"),  # noqa: B008 (frozen)
+        stem: Literal["auto", "imagenet", "small"] = "auto",
         dropout: Share | None = None,
     ) -> None:
         super().__init__(task)
         self.net = backbones.build(backbone, task.n_classes, task.image_size, dropout=dropout)
         self.layout = backbones.layout(self.net)
         _load(self.net, backbone, weights, self.layout)
+        surgery.set_stem(self.net, backbone, stem, task.image_size)
         self.transfer: Transfer = plugins.load("transfer", transfer.name)(**transfer.options)
         self.epoch = 0
         # Here only what never moves: DDP takes no parameter on later that rests when it wraps the net.
@@ -77,7 +81,13 @@ class Classifier(ZddModel):
         probability = self.criterion.probability(raw)
         # Summed over the defects, not 1 - P(good), which would round the scores of clearly good images to a tie at 0.
         score = probability[:, 1:].sum(1) if self.task.has_good else 1 - probability.amax(1)
-        return Prediction(score=score, label=probability.argmax(1), probability=probability)
+        return Prediction(
+            score=score,
+            label=probability.argmax(1),
+            probability=probability,
+            uncertainty=1 - probability.amax(1),
+            energy=-in_full(raw).logsumexp(1),
+        )
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """One group a learning rate, of the parameters that ever move, head first."""
