@@ -1,16 +1,15 @@
 """A convolutional autoencoder of good parts: what it can't draw again is a defect."""
 
 import itertools
-import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.image import structural_similarity_index_measure
-from torchvision.transforms.functional import gaussian_blur
 
 from zdd.errors import ZddError
+from zdd.models import maps
 from zdd.models.base import ZddModel
 from zdd.records import Batch, Prediction, Task
 from zdd.settings import Amount, Factor, Positive
@@ -123,15 +122,8 @@ class Autoencoder(ZddModel):
 
     def decode(self, raw: Tensor, image: Tensor) -> Prediction:
         """The map is the blurred error, the picture the reconstruction."""
-        errors = self._errors(raw, image)
-        if self.blur > 0:
-            kernel = [min(2 * math.ceil(3 * self.blur) + 1, side - 1 + side % 2) for side in image.shape[:-3:-1]]
-            errors = gaussian_blur(errors, kernel, [self.blur, self.blur])
-        flat = errors.flatten(1)
-        if self.score_by == "top_k":
-            score = flat.topk(max(1, round(self.top_share * flat.shape[1])), dim=1).values.mean(1)
-        else:
-            score = flat.amax(1) if self.score_by == "maximum" else flat.mean(1)
+        errors = maps.blurred(self._errors(raw, image), self.blur)
+        score = maps.score(errors, self.score_by, self.top_share)
         return Prediction(score=score, map=errors, picture=raw)
 
     def _errors(self, raw: Tensor, image: Tensor) -> Tensor:

@@ -1,24 +1,23 @@
 """PatchCore: what no patch of a good image looks like is a defect (Roth et al., CVPR 2022, arXiv 2106.08265)."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
-from torchvision.transforms.functional import gaussian_blur
 
 from zdd.errors import ZddError
-from zdd.models import backbones, weights
+from zdd.models import backbones, maps, weights
 from zdd.models.base import ZddModel
 from zdd.records import Batch, Prediction, Task
-from zdd.settings import Amount, Positive
+from zdd.settings import Amount, Factor, Positive
 
 LAYERS = {  # activations at 1/8 and 1/16 of the image, as layer2 and layer3 of a ResNet are
     "resnet18": ("layer2", "layer3"),
     "resnet50": ("layer2", "layer3"),
-    "mobilenet_v2": ("features.7.conv.0", "features.14.conv.0"),
+    "mobilenet_v2": ("features.6", "features.13"),
     "efficientnet_b1": ("features.3", "features.5"),
     "efficientnet_v2_s": ("features.3", "features.5"),
     "shufflenet_v2_x1_0": ("stage2", "stage3"),
@@ -27,7 +26,6 @@ LAYERS = {  # activations at 1/8 and 1/16 of the image, as layer2 and layer3 of 
 }
 CHUNK = 1 << 24  # distances held at a time, 64 MB
 PROJECTED = 128  # dimensions in which the coreset is chosen (Johnson and Lindenstrauss 1984), as in the paper
-FINDS = 9  # neighbours that the image's score is weighed by, the paper's b
 
 
 class Bank(nn.Module):
@@ -87,6 +85,9 @@ class Patchcore(ZddModel):
         layers: Activations by torchvision's names, the finest first; null: those at 1/8 and 1/16 of the image.
         patches: Largest number of patches in the memory; they are chosen to cover all others (greedy k-centre).
         pool: Largest number of patches that they are chosen from, drawn evenly over the training images.
+        score: Of an image by its patches: "maximum" (the paper's, which weighs it by its neighbours besides), "mean", or
+            "top_k", the mean of the most distant ones.
+        top_share: Share of the patches that "top_k" takes.
         blur: Of the map, standard deviation in pixels of the network's input.
 
     Raises:
@@ -106,13 +107,16 @@ class Patchcore(ZddModel):
         layers: list[str] | None = None,
         patches: Positive = 5000,
         pool: Positive = 100000,
+        score: Literal["mean", "maximum", "top_k"] = "top_k",
+        top_share: Factor = 0.005,
         blur: Amount = 4.0,
     ) -> None:
         super().__init__(task)
-        if backbone not in LAYERS and (layers is None or backbone not in LAYERS):
+        if backbone not in LAYERS:
             raise ZddError(f"model.backbone = '{backbone}': must be one of {', '.join(LAYERS)}")
         self.net = Bank(backbone, weights, task.image_size, layers or list(LAYERS[backbone]))
         self.n_patches, self.pool, self.blur = patches, pool, blur
+        self.score_by, self.top_share = score, top_share
         self.automatic_optimization = False
         self.seen: list[Tensor] = []
 
@@ -152,13 +156,11 @@ class Patchcore(ZddModel):
         return raw.flatten(1).mean(1)
 
     def decode(self, raw: Tensor, image: Tensor) -> Prediction:
-        """The map is the distance at each pixel, blurred; the score its largest value before the blur."""
+        """The map is the distance at each pixel, blurred; the score is that of the patches, before the blur."""
         wide = F.interpolate(raw, image.shape[-2:], mode="bilinear", align_corners=False)
-        if self.blur > 0:
-            kernel = 2 * round(4 * self.blur) + 1
-            wide = gaussian_blur(wide, [min(kernel, _odd(image.shape[-2])), min(kernel, _odd(image.shape[-1]))],
-                                 [self.blur, self.blur])  # fmt: skip
-        return Prediction(score=raw.flatten(1).amax(1), map=wide)
+        return Prediction(
+            score=maps.score(raw, self.score_by, self.top_share), map=maps.blurred(wide, self.blur).clamp_min(0)
+        )
 
     def configure_optimizers(self) -> Any:
         """Lightning's hook: there is nothing to optimise."""
@@ -203,8 +205,3 @@ def coreset(patches: Tensor, n: int) -> Tensor:
         far[at] = -1
         at = int(far.argmax())
     return chosen
-
-
-def _odd(side: int) -> int:
-    """The largest odd kernel that reflection at the border allows."""
-    return side - 1 if side % 2 == 0 else side
