@@ -15,9 +15,10 @@ def score(errors: Tensor, by: str, top_share: float) -> Tensor:
 
 
 def blurred(errors: Tensor, sigma: float) -> Tensor:
-    """(B, 1, H, W) -> the same, by a Gaussian of `sigma` pixels that ends at 3 sigma or at the image's border; 0: not."""
+    """(B, 1, H, W) -> the same, by a Gaussian of `sigma` pixels that ends at 3 sigma or the image's side; 0: not."""
     if sigma <= 0:
         return errors
     # Reflection reaches no farther than one pixel less than the image's side.
     kernel = [min(2 * math.ceil(3 * sigma) + 1, side - 1 + side % 2) for side in (errors.shape[-1], errors.shape[-2])]
-    return gaussian_blur(errors, kernel, [sigma, sigma])
+    smooth: Tensor = gaussian_blur(errors, kernel, [sigma, sigma])
+    return smooth
