@@ -85,7 +85,7 @@ class Patchcore(ZddModel):
         layers: Activations by torchvision's names, the finest first; null: those at 1/8 and 1/16 of the image.
         patches: Largest number of patches in the memory; they are chosen to cover all others (greedy k-centre).
         pool: Largest number of patches that they are chosen from, drawn evenly over the training images.
-        score: Of an image by its patches: "maximum" (the paper's, which weighs it besides), "mean", or "top_k", the mean of
+        score: Of an image by its patches: "maximum" (as in the paper, unweighed), "mean", or "top_k", the mean of
             the most distant ones.
         top_share: Share of the patches that "top_k" takes.
         blur: Of the map, standard deviation in pixels of the network's input.
