@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from zdd import weighted
-from zdd.uncertainty import entropy, ood_figures, risk_coverage, risk_figures
+from zdd.records import Columns, Record
+from zdd.uncertainty import entropy, figures, ood_figures, risk_coverage, risk_figures
 
 Floats = NDArray[np.float64]
 
@@ -220,12 +221,43 @@ def test_no_mistake_and_no_image() -> None:
 
 def test_a_long_set_is_quick_and_the_same_every_time() -> None:
     rng = np.random.default_rng(0)
-    uncertainty = rng.random(5000)
-    wrong = rng.random(5000) < uncertainty / 5
-    label = np.arange(5000) % 3
+    uncertainty = rng.random(2000)
+    wrong = rng.random(2000) < uncertainty / 5
+    label = np.arange(2000) % 3
     one = risk_figures(uncertainty, wrong, label, seed=4)
     assert one == risk_figures(uncertainty, wrong, label, seed=4)
     assert one["aurc"].value == pytest.approx(risk_coverage(uncertainty, wrong)[1].mean())
+
+
+def said(score: Floats) -> Columns:
+    n = len(score)
+    return Columns(np.arange(n), np.zeros(n, np.int64), score, np.zeros(n, np.int64), None, score, -score)
+
+
+def test_every_figure_counts_whole_parts() -> None:
+    # Twelve known parts and six unknown ones, five pictures of each; the figures are those of the pieces by hand.
+    rng = np.random.default_rng(1)
+    known, unknown = np.repeat(rng.normal(0, 1, 12), 5), np.repeat(rng.normal(1, 1, 6), 5)
+    records = [Record(f"k{i}", 0, f"part {i // 5:02d}") for i in range(60)]
+    others = [Record(f"u{i}", -1, f"part {12 + i // 5:02d}", kind="scratch" if i < 15 else "dent") for i in range(30)]
+    predicted = (np.arange(60) % 7 == 0).astype(np.int64)
+    found = figures(said(known), predicted, records, (said(unknown), others), seed=3)
+    part = np.repeat(np.arange(18), 5)
+    for name, sign in (("uncertainty", 1), ("energy", -1)):
+        whole = ood_figures(sign * known, sign * unknown, part=part, seed=3)
+        dents = ood_figures(sign * known, sign * unknown[15:], part=np.delete(part, np.arange(60, 75)), seed=3)
+        assert found[f"ood_aupr/{name}"] == whole["aupr"] and "parts" in whole["aupr"].method
+        assert found[f"ood_auroc/{name}/dent"] == dents["auroc"]
+    assert found["aurc"] == risk_figures(known, predicted > 0, np.zeros(60, np.int64), part=part[:60], seed=3)["aurc"]
+    assert found["argmax_aurc"].value == 0.0
+    assert set(figures(said(known), predicted, records)) == {name for name in found if not name.startswith("ood_")}
+
+
+def test_one_kind_of_unknown_images_is_all_of_them() -> None:
+    others = [Record(f"u{i}", -1, kind="noise") for i in range(3)]
+    records = [Record(f"k{i}", 0) for i in range(4)]
+    found = figures(said(np.arange(4.0)), np.zeros(4, np.int64), records, (said(np.arange(3.0)), others))
+    assert "ood_auroc/energy" in found and not any("noise" in name for name in found)
 
 
 def test_entropy_by_hand() -> None:
