@@ -102,3 +102,28 @@ def test_verdicts() -> None:
     assert decide.verdict(said, 0.4).tolist() == [2, 0, 1, 0]
     assert decide.verdict(said, None).tolist() == [0, 0, 1, 0]  # no good class: the most probable one
     assert decide.verdict(columns([0.2, 3.0], None, [0, 0]), 1.0).tolist() == [0, 1]  # a score alone knows one kind
+
+
+def test_good_images_alone_are_enough_where_nothing_is_asked_of_defects() -> None:
+    score = np.arange(1.0, 21.0)  # 20 good images
+    good = np.full(20, False)
+    for asked in (rule("false_alarms", 0.1), rule("quantile", 0.9)):
+        found = decide.choose(score, good, asked)
+        assert (found.value, found.false_alarms, found.missed) == (18.5, 0.1, None)  # 19 and 20 are stopped
+    assert decide.choose(score, good, rule("false_alarms", 0.0)).value == 20.5
+    assert decide.choose(score, good, rule("quantile", 1.0)).value == 20.5
+    assert decide.choose(score, good, rule("false_alarms", 0.14)).value == 18.5  # 3 of 20 would be too many
+    with pytest.raises(ZddError, match="no defective image.*false_alarms"):
+        decide.check(good, rule("youden"))
+    mixed = decide.choose(np.append(score, 0.5), np.append(good, True), rule("quantile", 0.9))
+    assert (mixed.value, mixed.missed) == (18.5, 1.0)  # a quantile is of the good ones alone
+
+
+def test_the_pixel_s_threshold_is_passed_by_as_many_good_images_as_the_image_s() -> None:
+    peak = np.arange(1.0, 21.0)
+    assert decide.choose_pixel(peak, rule("false_alarms", 0.1)) == 18.5
+    assert decide.choose_pixel(peak, rule("quantile", 0.9)) == 18.5
+    assert decide.choose_pixel(peak, rule("youden")) == 19.5  # 5 in 100 where the rule says nothing
+    assert decide.choose_pixel(peak, rule("fixed", 3.0)) == 19.5
+    with pytest.raises(ValueError, match="no good image"):
+        decide.choose_pixel(np.zeros(0), rule("youden"))

@@ -65,8 +65,9 @@ def choose(score: NDArray[np.float64], defective: NDArray[np.bool_], settings: T
     if settings.rule == "fixed":
         return _describe(float(settings.target or 0.0), good, bad, settings)
     cut = _cuts(good if settings.rule == "quantile" else score)
-    missed = np.searchsorted(bad, cut) / max(1, len(bad))  # without a defect none is missed: the lowest cut is best
     alarms = 1 - np.searchsorted(good, cut) / max(1, len(good))
+    # Without a defect to count, the lowest threshold that the target allows misses fewest.
+    missed = np.searchsorted(bad, cut) / len(bad) if len(bad) else -alarms
     target = settings.target if settings.target is not None else 1.0
     if settings.rule == "quantile":
         return _describe(float(cut[np.flatnonzero(1 - alarms >= target - 1e-12)[0]]), good, bad, settings)
