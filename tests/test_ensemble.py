@@ -68,12 +68,18 @@ def test_what_a_member_lacks_the_ensemble_lacks() -> None:
 
 
 @pytest.fixture(scope="module")
-def group(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Group:
-    """Three runs of random weights with a folder of no class, tested as one."""
+def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures of no class."""
     folder = tmp_path_factory.mktemp("other things")
     for i in range(6):
         Image.new("RGB", (40, 30), (40 * i, 250 - 30 * i, 20)).save(folder / f"{i}.png")
-    dataset = {"name": "folder", "root": str(parts), "ood": str(folder)}
+    return folder
+
+
+@pytest.fixture(scope="module")
+def group(parts: Path, strange: Path, tmp_path_factory: pytest.TempPathFactory) -> Group:
+    """Three runs of random weights with a folder of no class, tested as one."""
+    dataset = {"name": "folder", "root": str(parts), "ood": str(strange)}
     made = finish_group(tmp_path_factory.mktemp("runs") / "small" / "start", settings(parts, dataset=dataset), n=3)
     examine.examine(made.path, device="cpu")
     ensemble.examine(made.path, device="cpu")
@@ -212,6 +218,27 @@ def test_without_a_good_class_there_is_no_threshold(parts: Path, tmp_path: Path)
     assert files.read_json(kinds.ensemble.metrics)["threshold"] is None
     assert all(row["predicted"] == row["argmax"] for row in read(kinds.ensemble.predictions))
     assert not kinds.report.exists()  # the runs were not tested by themselves
+
+
+def test_kernels_are_averaged_as_such(parts: Path, strange: Path, tmp_path: Path) -> None:
+    # Long-sighted kernels, so that a network without training is not equally unsure of everything.
+    model = {"name": "duq", "backbone": "luna", "length_scale": 1.0, "embedding_size": 8}
+    dataset = {"name": "folder", "root": str(parts), "ood": str(strange)}
+    made = finish_group(tmp_path / "duq" / "start", settings(parts, dataset=dataset, model=model))
+    ensemble.examine(made.path)
+    for split, path in (("test", made.ensemble.predictions), ("unknown", made.ensemble.unknown)):
+        each = [one.uncertainty for one in said(made, split)]
+        assert [float(row["uncertainty"]) for row in read(path)] == pytest.approx(np.mean(each, axis=0).tolist())
+        assert "energy" not in read(path)[0]
+    found = files.read_json(made.ensemble.metrics)["test"]
+    assert {"ood_fpr95/uncertainty", "ood_fpr95/entropy", "aurc"} <= found.keys() and "ood_auroc/energy" not in found
+    assert "Energy of known" not in made.ensemble.report.read_text()
+
+
+def test_a_method_without_probabilities_is_refused_by_its_name(parts: Path, tmp_path: Path) -> None:
+    made = finish_group(tmp_path / "ae" / "start", settings(parts, model={"name": "autoencoder"}))
+    with pytest.raises(ZddError, match="the model 'autoencoder' gives none"):
+        ensemble.examine(made.path)
 
 
 def test_the_rule_is_the_configurations(parts: Path, tmp_path: Path) -> None:
