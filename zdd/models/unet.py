@@ -70,18 +70,16 @@ class Unet(ZddModel):
     def loss(self, batch: Batch) -> Tensor:
         """Mean over the images whose masks are known, each of the same weight; of tiles, one an image."""
         image, mask = batch["image"], batch["mask"][:, 0]
+        known = _known(mask)
         if isinstance(self.net, Tiled):
             image, mask = _one_tile_each(self.net, image, mask)
-        logits = self.inner[0](image)
-        known = (mask != UNKNOWN).flatten(1).all(1)
-        losses = self._losses(logits, mask)
+        losses = self._losses(self.inner[0](image), mask)
         return torch.where(known, losses, 0 * losses).sum() / known.sum().clamp_min(1)
 
     def val_loss(self, raw: Tensor, batch: Batch) -> Tensor:
         """(B,) loss of each image; NaN where its mask is not known."""
         mask = batch["mask"][:, 0]
-        known = (mask != UNKNOWN).flatten(1).all(1)
-        return torch.where(known, self._losses(raw, mask), torch.nan)
+        return torch.where(_known(mask), self._losses(raw, mask), torch.nan)
 
     def _losses(self, logits: Tensor, mask: Tensor) -> Tensor:
         mask = torch.where(mask == UNKNOWN, 0, mask)
@@ -106,7 +104,7 @@ class Unet(ZddModel):
         raw = self.net(batch["image"])
         said, mask = self.decode(raw, batch["image"]), batch["mask"][:, 0]
         assert said.map is not None and said.label is not None
-        found, known = said.map[:, 0] >= (self.pixel_threshold or 0.5), mask != UNKNOWN
+        found, known = said.map[:, 0] >= (self.pixel_threshold or 0.5), _known(mask)[:, None, None]
         truth = (mask > 0) & known
         columns = {"index": batch["index"], "label": batch["label"], "loss": self.val_loss(raw, batch)}
         columns |= {"score": said.score, "argmax": said.label, "tp": (found & truth).sum((1, 2))}
@@ -118,6 +116,11 @@ class Unet(ZddModel):
         if self.freeze_encoder:
             self.inner[0].encoder.eval()
         return self
+
+
+def _known(mask: Tensor) -> Tensor:
+    """(B,) whether the truth is known, from (B, H, W): a turned image without a mask has corners that are 0."""
+    return (mask != UNKNOWN).flatten(1).all(1)
 
 
 def _one_tile_each(tiled: Tiled, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
