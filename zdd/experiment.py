@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from zdd import config as configuration
-from zdd import decide, environment, evaluate, files, metrics
+from zdd import decide, environment, evaluate, files, metrics, stats, weighted
 from zdd.config import Loaded
 from zdd.data import dataset as datasets
 from zdd.data.audit import Audit
@@ -146,9 +146,26 @@ def _keep(run: RunDir, trained: Trained, data: DataModule) -> None:
     parts = [record.group for record in records]
     figures = metrics.figures(columns, task, value, parts=parts, seed=config.seed)
     figures |= tally.figures() if watch else {}
+    if model.one_class:
+        figures |= _planted(trained, data, columns)
     epochs = read_epochs(run.epochs)
     files.write_json(run.metrics, _metrics(trained, figures, epochs))
     write_final(Tested(run, task, trained.threshold, columns, records, figures), config, len(epochs))
+
+
+def _planted(trained: Trained, data: DataModule, columns: Columns) -> dict[str, Figure]:
+    """How many anomalies that were planted in the good validation images are found: where no defect is known yet."""
+    assert trained.threshold is not None
+    records = [record for record in data.dataset.split("val") if record.label == 0]
+    said = evaluate.evaluate(trained.model.net, trained.model.decode, data.planted(records), title="planted anomalies")
+    score = np.concatenate([columns.score[columns.label == 0], said.score])
+    bad = np.arange(len(score)) >= len(records)
+    auroc = float(weighted.auroc(score, bad)(np.ones((1, len(score))))[0])
+    method = "no interval: planted anomalies are no sample of real ones"
+    return {
+        "planted_found": replace(stats.share(said.score >= trained.threshold.value), method="Wilson, of planted ones"),
+        "planted_auroc": Figure(auroc, None, None, method, len(records)),
+    }
 
 
 def _threshold(model: ZddModel, columns: Columns, settings: ThresholdSettings) -> Threshold:

@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 
 from zdd.data.cache import ImageCache
 from zdd.data.masks import Masks
+from zdd.data.planted import plant
 from zdd.preprocess import Preprocess
 from zdd.records import Batch, Record
 
@@ -91,6 +92,13 @@ class Images(TorchDataset[Batch]):
                 return self.augment(image).permute(1, 2, 0).numpy(), None
             both = self.augment(tv_tensors.Image(image), tv_tensors.Mask(torch.from_numpy(mask)[None]))
         return both[0].permute(1, 2, 0).numpy(), both[1][0].numpy()
+
+
+class PlantedImages(Images):
+    """The same images, none of them augmented, each with an anomaly that its position and the seed decide."""
+
+    def _one(self, epoch: int, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:  # noqa: ARG002
+        return plant(self.pixels(index), seed_of(self.seed, index))
 
 
 def seed_of(*numbers: int) -> int:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from zdd.data import augment
 from zdd.data.cache import ImageCache
 from zdd.data.dataset import Dataset
-from zdd.data.images import Images
+from zdd.data.images import Images, PlantedImages
 from zdd.data.look import processors
 from zdd.data.masks import Masks
 from zdd.data.sampler import Batches
@@ -63,8 +63,14 @@ class DataModule(pl.LightningDataModule):
 
     def loader_of(self, records: Sequence[Record], *, masks: bool = False) -> DataLoader[Batch]:
         """Any images, in the order given, as a test sees them; none of them is kept in the cache."""
-        made = self._masks if masks else None
-        images = Images(records, self.preprocess, None, seed=self.config.seed, masks=made)
+        return self._once(Images(records, self.preprocess, None, masks=self._masks if masks else None))
+
+    def planted(self, records: Sequence[Record]) -> DataLoader[Batch]:
+        """Images with an anomaly planted in each, the same ones every time, and masks of what was planted."""
+        return self._once(PlantedImages(records, self.preprocess, None, seed=self.config.seed, masks=self._masks))
+
+    def _once(self, images: Images) -> DataLoader[Batch]:
+        records = images.records
         batches = Batches(len(records), self.config.batch_size, shuffle=False)
         workers = min(self._workers(images, 1), -(-len(records) // self.config.batch_size))
         return DataLoader(
