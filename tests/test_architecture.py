@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "zdd").rglob("*.py"))
 RANKS = {
-    0: {"errors", "files", "records", "pixels", "preprocess", "plugins", "located"},
+    0: {"errors", "files", "records", "pixels", "marks", "preprocess", "plugins", "located"},
     1: {"settings", "layers", "options", "wording", "checks", "crosschecks", "config", "schema"},
     2: {"rundir"},
     3: {
@@ -28,6 +28,10 @@ RANKS = {
         "bench",
         "pixelwise",
         "pixelcurves",
+        "regions",
+        "area",
+        "grades",
+        "poisson",
         "uncertainty",
     },
     4: {"trained", "evaluate", "dashboard", "report"},

@@ -21,6 +21,10 @@ def check(layer: dict[str, Any]) -> tuple[Config | None, list[str]]:
     return config, [mistake.line("here") for mistake in found]
 
 
+def _grade(name: str, above: float, discount: float) -> dict[str, Any]:
+    return {"name": name, "above_percent": above, "discount_percent": discount}
+
+
 @pytest.mark.parametrize(
     ("layer", "line"),
     [
@@ -112,6 +116,20 @@ def check(layer: dict[str, Any]) -> tuple[Config | None, list[str]]:
         ),
         # out of range
         ({"optimizer": {"lr": -1}}, "optimizer.lr = -1 (here): must be a number greater than 0"),
+        (
+            {"grades": [{"name": "Major", "above_percent": 100, "discount_percent": 50}]},
+            "grades.0.above_percent = 100 (here): must be a number of at least 0 and below 100",
+        ),
+        (
+            {"grades": [{"name": "Major", "above_percent": 1, "discount": 50, "discount_percent": 50}]},
+            "grades.0.discount = 50 (here): there is no such setting; did you mean 'discount_percent'?",
+        ),
+        (
+            {"grades": ["Major"]},
+            'grades.0 = "Major" (here): must be a section such as '
+            '{"name": "Major", "above_percent": 0.5, "discount_percent": 50}',
+        ),
+        ({"grades": 3}, "grades = 3 (here): must be a list, each a section {...}"),
         ({"batch_size": 0}, "batch_size = 0 (here): must be a whole number of at least 1"),
         (
             {"image_size": 4},
@@ -174,6 +192,26 @@ def check(layer: dict[str, Any]) -> tuple[Config | None, list[str]]:
             {"batch_size": 33, "trainer": {"devices": 2}},
             "batch_size = 33 (here): is shared by trainer.devices = 2, so it must be a multiple of that; "
             "the nearest is 32",
+        ),
+        (
+            {"grades": [_grade("a", 1, 5), _grade("a", 2, 9)]},
+            'grades = [{"name": "a", "above_percent": 1, "discount_percent": 5}... (here): '
+            "two grades with the same name, 'a'",
+        ),
+        (
+            {"grades": [_grade("a", 1, 5), _grade("b", 1.0, 9)]},
+            'grades = [{"name": "a", "above_percent": 1, "discount_percent": 5}... (here): '
+            "two grades with the same above_percent, 1",
+        ),
+        (
+            {"grades": [_grade("none", 0, 5)]},
+            'grades = [{"name": "none", "above_percent": 0, "discount_percent":... (here): '
+            "'none' is the grade below the lowest bound; give another name, and only to grades above a bound",
+        ),
+        (
+            {"grades": [_grade("b", 2, 5), _grade("a", 1, 50)]},
+            'grades = [{"name": "b", "above_percent": 2, "discount_percent": 5}... (here): '
+            "for 'b' less is taken off (5 %) than for 'a' (50 %), though the defect is larger",
         ),
     ],
 )

@@ -10,10 +10,11 @@ from PIL import Image
 from scipy import ndimage
 from sklearn import metrics as reference
 
-from zdd.pixelcurves import Histograms, bins
-from zdd.pixelwise import Tally, picture
+from zdd.area import Scale
+from zdd.pixelwise import Tally
 from zdd.preprocess import Preprocess
 from zdd.records import UNKNOWN, Batch, Prediction, Record, Task
+from zdd.settings import Grade
 
 TWO = Task(("good", "defect"), True, (8, 8))
 THREE = Task(("good", "crack", "dent"), True, (8, 8))
@@ -34,6 +35,8 @@ def tally(
     batches: tuple[int, ...] = (2,),
     size: tuple[int, int] | None = None,
     groups: list[str] | None = None,
+    labels: list[int] | None = None,
+    scale: Scale | None = None,
 ) -> Tally:
     """Maps and masks (N, H, W), handed over in batches whose sizes repeat."""
     n, high, wide = maps.shape
@@ -41,8 +44,9 @@ def tally(
     for i in range(n):
         path = tmp_path / f"{i}.png"
         Image.new("L", size or (wide, high)).save(path)
-        records.append(Record(str(path), int(masks[i].max() > 0), group=groups[i] if groups else ""))
-    made = Tally(task, pixel_threshold=threshold, images=records, preprocess=preprocess((high, wide)))
+        label = labels[i] if labels else int(masks[i].max() > 0)
+        records.append(Record(str(path), label, group=groups[i] if groups else ""))
+    made = Tally(task, pixel_threshold=threshold, images=records, preprocess=preprocess((high, wide)), scale=scale)
     start = 0
     while start < n:
         rows = torch.arange(start, min(n, start + batches[start % len(batches)]))
@@ -103,7 +107,7 @@ def test_curves_are_scikit_learn_s_and_mvtec_s(tmp_path: Path) -> None:
     expected = reference.average_precision_score(truth, value)
     assert figures["pixel_average_precision"].value == pytest.approx(expected, abs=1e-9)
     assert figures["aupro"].value == pytest.approx(pro_reference(maps, masks), abs=1e-9)
-    assert "iou" not in figures  # without a threshold there is none
+    assert figures["iou"].method == "does not exist: no pixel threshold"
     for name in ("pixel_auroc", "pixel_average_precision", "aupro"):
         figure = figures[name]
         assert figure.low is not None and figure.high is not None and figure.value is not None
@@ -138,13 +142,13 @@ def test_overlaps_by_hand(tmp_path: Path) -> None:
     # 4, 1 and 2 of 64 pixels against 4, 4 and 0
     assert figures["area_error_percent"].value == pytest.approx(100 * (0 + 3 + 2) / 64 / 3)
     assert figures["region_recall"].value == 1.0 and figures["region_recall"].n == 2
-    assert figures["region_recall/large"].n == 2  # 4 of 64 pixels are 6 %
+    assert figures["region_recall/large"].n == 2  # 4 of 64 pixels are 6 %, from 3 % on it is large
     assert figures["region_recall/small"].value is None
 
 
 def test_a_region_is_found_from_a_tenth_of_its_pixels_on(tmp_path: Path) -> None:
     masks = np.zeros((1, 64, 64), np.uint8)
-    masks[0, 2:7, 2:6] = masks[0, 40:45, 40:44] = 1  # 20 pixels each, 0.49 %
+    masks[0, 2:7, 2:6] = masks[0, 40:45, 40:44] = 1  # 20 pixels each, 0.49 %; from 0.33 % on it is medium
     masks[0, 7, 6] = 1  # touches the first by a corner: 21 pixels
     masks[0, 60, 60] = 1  # 0.02 %
     maps = np.zeros((1, 64, 64), np.float32)
@@ -176,7 +180,6 @@ def test_padding_is_no_pixel(tmp_path: Path) -> None:
     masks[0, 2, :4] = 1
     maps[0, 2, :4] = 1.0
     made = tally(tmp_path, maps, masks, size=(16, 8))
-    assert picture(str(tmp_path / "0.png"), preprocess()) == (slice(2, 6), slice(0, 8))
     figures = made.figures()
     assert figures["iou"].value == 1.0 and figures["pixel_auroc"].value == 1.0
     assert made.rows()[0]["area_percent"] == pytest.approx(100 * 4 / 32)
@@ -198,7 +201,7 @@ def test_good_images_alone_have_no_curve_and_say_why(tmp_path: Path) -> None:
     for name in ("iou", "pixel_auroc", "aupro", "pixel_average_precision", "iou_per_image", "region_recall"):
         assert figures[name].value is None and "does not exist" in figures[name].method, name
     nothing = tally(tmp_path, np.zeros((1, 8, 8), np.float32), np.full((1, 8, 8), UNKNOWN, np.uint8)).figures()
-    assert nothing["iou"].method == "does not exist: no masks"
+    assert nothing["iou"].method == "does not exist: no image whose truth is known"
 
 
 def test_pictures_of_one_part_are_drawn_together(tmp_path: Path) -> None:
@@ -215,8 +218,57 @@ def test_pictures_of_one_part_are_drawn_together(tmp_path: Path) -> None:
     assert width(together) > 1.5 * width(apart)
 
 
-def test_bins_keep_the_order_and_the_ends() -> None:
-    values = np.array([0, 1e-7, 1e-5, 0.1, 0.100049, 1, 60000, 1e9], np.float32)
-    where = bins(values)
-    assert (np.diff(where) > 0).all() and where[0] == 0 and where[-1] == bins(np.array([65504.0], np.float32))[0]
-    assert Histograms().images == 0
+def test_a_defect_that_its_mask_does_not_show_makes_no_good_image(tmp_path: Path) -> None:
+    maps, masks = np.ones((2, 8, 8), np.float32), np.zeros((2, 8, 8), np.uint8)
+    maps[1] = 0
+    figures = tally(tmp_path, maps, masks, labels=[1, 0]).figures()
+    assert (figures["clean_good_images"].value, figures["clean_good_images"].n) == (1.0, 1)
+    assert figures["false_regions_per_good_image"].value == 0.0
+    assert figures["iou"].value == 0.0  # its pixels count as they are drawn
+
+
+def test_a_map_of_zeros_and_one_of_ones(tmp_path: Path) -> None:
+    masks = np.zeros((2, 8, 8), np.uint8)
+    masks[0, :4] = 1
+    nothing = tally(tmp_path, np.zeros((2, 8, 8), np.float32), masks).figures()
+    assert nothing["iou"].value == nothing["dice"].value == nothing["region_recall"].value == 0.0
+    assert nothing["pixel_auroc"].value == 0.5 and nothing["clean_good_images"].value == 1.0
+    assert nothing["pixel_average_precision"].value == pytest.approx(32 / 128)
+    assert nothing["aupro"].value == pytest.approx(0.15)  # a straight line from (0, 0) to (1, 1), up to 0.3
+    all_of_it = tally(tmp_path, np.ones((2, 8, 8), np.float32), masks).figures()
+    assert all_of_it["iou"].value == pytest.approx(32 / 128) and all_of_it["region_recall"].value == 1.0
+    assert all_of_it["false_regions_per_good_image"].value == 1.0
+
+
+def test_rows_with_areas_and_grades(tmp_path: Path) -> None:
+    table = (Grade(name="bad", above_percent=10.0, discount_percent=50.0),)
+    maps, masks = np.zeros((4, 8, 8), np.float32), np.zeros((4, 8, 8), np.uint8)
+    masks[0, 2, :4] = 1  # 4 of the picture's 32 pixels are 12.5 %
+    maps[0, 2, :2] = 1  # 6.25 %
+    maps[1, 2:4] = 1  # half of it, on a good image
+    masks[3] = UNKNOWN
+    made = tally(tmp_path, maps, masks, size=(16, 8), scale=Scale(0.5, table))
+    first, second, third, last = made.rows()
+    assert first == {
+        "area_percent": 6.25, "area_mm2": 16 * 8 * 0.25 / 16, "grade": "none",
+        "true_area_percent": 12.5, "true_grade": "bad", "iou": 0.5, "regions": 1, "regions_found": 1,
+    }  # fmt: skip
+    assert (second["grade"], second["true_grade"], second["iou"], second["regions"]) == ("bad", "none", 0.0, 0)
+    assert third["iou"] is None and third["true_area_percent"] == 0.0  # nothing to find, nothing found
+    assert last["area_percent"] == 0.0 and last["grade"] == "none"
+    assert [last[name] for name in ("true_area_percent", "true_grade", "iou", "regions")] == [None] * 4
+    assert made.grade_confusion().tolist() == [[1, 1], [1, 0]]
+    figures = made.figures()
+    assert figures["grade_accuracy"].value == pytest.approx(1 / 3)
+    assert figures["discount_too_high_percent"].value == pytest.approx(50 / 3)
+    assert figures["discount_too_low_percent"].value == pytest.approx(50 / 3)
+    without = tally(tmp_path, maps, masks, threshold=None, scale=Scale(0.5, table))
+    assert without.rows()[0]["area_percent"] is None and without.rows()[0]["true_grade"] == "none"  # 4 of 64
+    assert not without.grade_confusion().any()
+
+
+def test_a_method_without_a_map_has_no_figures(tmp_path: Path) -> None:
+    made = Tally(TWO, pixel_threshold=0.5, images=[], preprocess=preprocess())
+    batch: Batch = {"image": torch.zeros(1), "label": torch.zeros(1), "index": torch.tensor([0])}
+    made(batch, Prediction(torch.zeros(1)))
+    assert made.rows() == [] and {figure.value for figure in made.figures().values()} == {None}

@@ -8,7 +8,7 @@ from zdd import crosschecks, options
 from zdd.located import Key
 from zdd.plugins import REQUIRED, Option, available, nearest, one_of
 from zdd.plugins import unknown as unknown_plugin
-from zdd.settings import BACKBONES, Config, DatasetSettings, Rate, Section, Strict
+from zdd.settings import BACKBONES, Config, DatasetSettings, Grade, Rate, Section, Strict
 from zdd.wording import ABSENT, Mistake, mistakes, unknown
 
 SHARED = tuple(name for name in DatasetSettings.model_fields if name != "options")
@@ -73,6 +73,8 @@ def _part(name: str, given: Any, found: list[Mistake]) -> Any:
             return _torch(OptimizerSettings, name, given, found)
         case "scheduler":
             return None if given is None else _torch(SchedulerSettings, name, given, found)
+        case "grades" if isinstance(given, list):
+            return _grades(given, found)
     return given
 
 
@@ -179,6 +181,20 @@ def _torch(model: type[Strict], key: str, given: Any, found: list[Mistake]) -> S
         found += mistakes(error, model, (key,), section)
         return NOTHING
     return Section(name=section["name"], options={option: section[option] for option in section if option != "name"})
+
+
+def _grades(given: list[Any], found: list[Mistake]) -> list[Any]:
+    before, example = len(found), '{"name": "Major", "above_percent": 0.5, "discount_percent": 50}'
+    for place, item in enumerate(given):
+        key = ("grades", place)
+        if not isinstance(item, dict):
+            found.append(Mistake(key, item, f"must be a section such as {example}"))
+            continue
+        try:
+            Grade.model_validate(item)
+        except ValidationError as error:
+            found += mistakes(error, Grade, key, item)
+    return given if len(found) == before else []
 
 
 def _not_taken(kind: str, name: str, option: str, known: tuple[str, ...]) -> str:

@@ -1,5 +1,6 @@
 """Settings that are right alone and wrong together."""
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ def find(value: dict[str, Any], wrong: set[Key]) -> list[Mistake]:
     for rule, names in RULES.items():
         keys: list[Key] = [tuple(name.split(".")) for name in names]
         values = [at(value, key) for key in keys]
-        touched = any(key[: len(bad)] == bad for key in keys for bad in wrong)
+        touched = any(key[: len(bad)] == bad[: len(key)] for key in keys for bad in wrong)
         text = None if touched or ABSENT in values else rule(*values)
         if text:
             found.append(Mistake(keys[0], values[0], text))
@@ -88,6 +89,22 @@ def _group(group: str | None) -> str | None:
     return None
 
 
+def _grades(grades: list[dict[str, Any]]) -> str | None:
+    for what in ("name", "above_percent"):
+        given = [grade[what] for grade in grades]
+        twice = [value for value in given if given.count(value) > 1]
+        if twice:
+            return f"two grades with the same {what}, {twice[0]!r}"
+    if any(grade["name"] in ("none", "") for grade in grades):
+        return "'none' is the grade below the lowest bound; give another name, and only to grades above a bound"
+    rising = sorted(grades, key=lambda grade: grade["above_percent"])
+    for less, more in itertools.pairwise(rising):
+        if more["discount_percent"] < less["discount_percent"]:
+            discounts = f"{more['discount_percent']:g} %) than for '{less['name']}' ({less['discount_percent']:g} %"
+            return f"for '{more['name']}' less is taken off ({discounts}), though the defect is larger"
+    return None
+
+
 def _batch(batch_size: int, devices: int) -> str | None:
     if batch_size % devices == 0:
         return None
@@ -106,4 +123,5 @@ RULES: dict[Callable[..., str | None], tuple[str, ...]] = {  # what each rule re
     _group: ("dataset.group",),
     _batch: ("batch_size", "trainer.devices"),
     _criterion: ("criterion", "model"),
+    _grades: ("grades",),
 }

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from zdd import files, metrics, uncertainty
+from zdd.area import Scale
 from zdd.data import dataset as datasets
 from zdd.data import unknown as unknowns
 from zdd.data.dataset import Dataset
@@ -60,7 +61,14 @@ def examine_run(run: RunDir, *, device: str = "cpu", ood: str | None = None) -> 
     records = dataset.split("test")
     model = trained.model.to(device)
     pixel = trained.threshold.pixel if trained.threshold else None
-    tally = Tally(trained.task, pixel_threshold=pixel, images=records, preprocess=trained.preprocess)
+    tally = Tally(
+        trained.task,
+        pixel_threshold=pixel,
+        images=records,
+        preprocess=trained.preprocess,
+        seed=trained.config.seed,
+        scale=Scale.of(trained.config),
+    )
     data = DataModule(dataset, trained.preprocess, trained.config)
     loader = data.loader("test", masks=model.pixelwise)
     watch = [tally] if model.pixelwise else []

@@ -99,13 +99,15 @@ _TYPES = {
 
 
 def _range(schema: dict[str, Any]) -> str:
-    low, high, above = (schema.get(bound) for bound in ("minimum", "maximum", "exclusiveMinimum"))
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     if low is not None and high is not None:
         return f" from {low:g} to {high:g}"
     bounds = [
         *([f"of at least {low:g}"] if low is not None else []),
         *([f"greater than {above:g}"] if above is not None else []),
         *([f"{'of ' if above is None else ''}at most {high:g}"] if high is not None else []),
+        *([f"below {below:g}"] if below is not None else []),
     ]
     return " " + " and ".join(bounds) if bounds else ""
 
