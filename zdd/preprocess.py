@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from zdd import marks
+from zdd.errors import ZddError
 from zdd.pixels import LYING, draft, open_image, reason, to_rgb, turn_of
 
 VERSION = 1  # goes up when the same settings give other pixels, so that no cache or model is read with the wrong ones
@@ -135,25 +137,31 @@ class Preprocess:
         except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
             raise OSError(f"{path}: {reason(error)}") from error
 
-    def load_mask(self, path: str | Path, values: Sequence[int] | None = None) -> NDArray[np.uint8]:
+    def load_mask(
+        self, path: str | Path, values: Sequence[int] | None = None, *, image: str | Path | None = None
+    ) -> NDArray[np.uint8]:
         """Read a mask with the image's geometry: (H, W) uint8; padding is 0.
+
+        No defect is lost by being made smaller: see `zdd.marks.settle`.
 
         Args:
             path: The mask's file.
-            values: Of index masks: which pixel value means 0, 1, ...; None: 1 is every pixel that is not black.
+            values: Of index masks: which pixel value means 0, 1, ...; None: 1 is what is marked (`zdd.marks.marked`).
+            image: The image's file: a mask that was drawn on it as stored is turned as it is.
 
         Raises:
-            OSError: If there is no such file or Pillow can't read it whole.
+            OSError: If a file is not there, Pillow can't read it whole, or the mask has another shape than the image.
         """
         try:
-            with open_image(path) as image:
-                table = (
-                    [0] + [1] * 255 if values is None else [values.index(v) if v in values else 0 for v in range(256)]
-                )
-                mask = (image if image.mode in ("L", "P") else image.convert("L")).point(table)
-                return np.array(self._place(mask, mask.size, turn_of(image), Image.Resampling.NEAREST, 0))
+            with open_image(path) as mask:
+                classes, turn = marks.read(mask, values), marks.turn_like(mask, image)
+            box = Image.Resampling.BOX
+            fitted = marks.fit(classes, lambda plane: self._place(plane, plane.size, turn, box, 0))
+        except ZddError as error:  # it can be read, but is no mask of this image
+            raise OSError(f"{path}: {error}") from error
         except Exception as error:  # as above
             raise OSError(f"{path}: {reason(error)}") from error
+        return fitted
 
     def fit_image(self, image: Image.Image) -> NDArray[np.uint8]:
         """Make an opened image upright, 8-bit and of the input's size: (H, W, 3) uint8."""

@@ -16,6 +16,7 @@ from zdd.data.classes import order
 from zdd.data.folders import memory_of
 from zdd.data.found import Found
 from zdd.data.look import Seen, look_at_all, side_by_side
+from zdd.data.masks import misfits
 from zdd.data.one_class import collapse, only_good
 from zdd.data.roots import locate
 from zdd.errors import ZddError
@@ -84,7 +85,7 @@ def prepare(
     if not good:
         raise ZddError(f"{root}: none of the {len(found)} images can be read", *(s["reason"] for s in skipped[:SHOWN]))
     found, seen = [found[i] for i in good], [seen[i] for i in good]
-    _check_masks(found)
+    _check_masks(found, seen)
     found, seen, held_out = unknowns.hold_out(found, seen, settings.held_out)
     dataset = _dataset(found, seen, settings, base)
     notes: list[str] = []
@@ -130,16 +131,11 @@ def _key(path: str, base: Path) -> str:
     return below.replace(os.sep, "/")
 
 
-def _check_masks(found: Sequence[Found]) -> None:
-    missing = [
-        f"{one.mask}: there is no such mask (of {one.path})" for one in found if one.mask and not _is_file(one.mask)
-    ]
-    if missing:
-        raise ZddError(*missing)
-
-
-def _is_file(path: str) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113 (no Path object for each of 100,000 files)
+def _check_masks(found: Sequence[Found], seen: Sequence[Seen]) -> None:
+    wrong = misfits(found, seen)
+    if wrong:
+        more = [f"and {len(wrong) - SHOWN} more masks"] if len(wrong) > SHOWN else []
+        raise ZddError(*wrong[:SHOWN], *more)
 
 
 def save(dataset: Dataset, path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zdd.errors import ZddError
+from zdd.marks import ANY
+from zdd.records import Record
 
 if TYPE_CHECKING:
     from zdd.data.dataset import Dataset
@@ -14,7 +16,7 @@ DEFECT = "defect"  # the class of all defects together
 
 
 def collapse(dataset: "Dataset") -> "Dataset":
-    """All kinds of defect as one class; a record's `kind` keeps the name.
+    """All kinds of defect as one class; a defect's `kind` keeps the name, and its mask every pixel that is not good.
 
     Raises:
         ZddError: If there is no good class.
@@ -24,8 +26,9 @@ def collapse(dataset: "Dataset") -> "Dataset":
             f"dataset.good_class is null: the classes are {', '.join(dataset.classes)}; to tell good from defective "
             "one of them must be the good class"
         )
-    records = tuple(replace(r, label=min(r.label, 1), kind=dataset.classes[r.label]) for r in dataset.records)
-    return replace(dataset, records=records, classes=(dataset.classes[0], DEFECT), mask_values=None)
+    records = tuple(replace(r, label=1, kind=dataset.classes[r.label]) if r.label else r for r in dataset.records)
+    values = None if dataset.mask_values is None else (0, ANY)
+    return replace(dataset, records=records, classes=(dataset.classes[0], DEFECT), mask_values=values)
 
 
 def only_good(dataset: "Dataset", contamination: float, seed: int) -> tuple["Dataset", list[str]]:
@@ -33,12 +36,15 @@ def only_good(dataset: "Dataset", contamination: float, seed: int) -> tuple["Dat
 
     Args:
         dataset: With two classes, the first good.
-        contamination: Defects in training, as a share of its good images; they are drawn from all defects, and those
-            that are drawn are neither validated nor tested on.
+        contamination: Defects in training, as a share of its good images; they are drawn from all defects. Neither they
+            nor what shows the same part is validated or tested on.
         seed: Of the draw.
 
     Returns:
         The data set, in the same order, where what is used nowhere has no split; and what a person should know.
+
+    Raises:
+        ZddError: If there are not so many defects.
     """
     records = list(dataset.records)
     n_good = sum(r.split == "train" and r.label == 0 for r in records)
@@ -46,18 +52,30 @@ def only_good(dataset: "Dataset", contamination: float, seed: int) -> tuple["Dat
     wanted = round(contamination * n_good)
     if wanted > len(defects):
         raise ZddError(
-            f"dataset.contamination = {contamination}: that is {wanted} defects, and there are {len(defects)}"
+            f"dataset.contamination = {contamination}: of {n_good} good training images that is {wanted} defects, "
+            f"and there are {len(defects)}"
         )
-    drawn = set(np.random.default_rng(seed).choice(len(defects), wanted, replace=False).tolist()) if wanted else set()
-    left_out = 0
-    for at, i in enumerate(defects):
-        if at in drawn:
-            records[i] = replace(records[i], split="train")
-        elif records[i].split == "train":
-            records[i] = replace(records[i], split=None)
-            left_out += 1
-    notes = [f"{left_out} defective training images are left out: the method learns from good ones alone"]
-    notes = notes if left_out else []
-    notes += [f"contamination: {records[i].path} ({records[i].kind}) is among the training images" for i in
-              (defects[at] for at in sorted(drawn))]  # fmt: skip
+    order = np.random.default_rng(seed).permutation(len(defects)).tolist()
+    drawn = {defects[at] for at in order[:wanted]}
+    notes = [
+        f"contamination: {records[i].path} ({records[i].kind}) is among the training images" for i in sorted(drawn)
+    ]
+    parts = {part for i in drawn for part in _parts(records[i])}
+    unscored = left_out = 0
+    for i, record in enumerate(records):
+        if i in drawn:
+            records[i] = replace(record, split="train")
+        elif record.split == "train" and record.label > 0:
+            records[i], left_out = replace(record, split=None), left_out + 1
+        elif record.split != "train" and parts & _parts(record):
+            records[i], unscored = replace(record, split=None), unscored + 1
+    if unscored:
+        notes.append(f"contamination: {unscored} more images of the same parts are left out, they are not scored")
+    if left_out:
+        notes.insert(0, f"{left_out} defective training images are left out: the method learns from good ones alone")
     return replace(dataset, records=tuple(records)), notes
+
+
+def _parts(record: Record) -> set[str]:
+    """What ties an image to others: its group, the image that it was made from, itself."""
+    return {record.path, record.parent, f"group {record.group}" if record.group else ""} - {""}
