@@ -20,7 +20,7 @@ from zdd.data import dataset as datasets
 from zdd.data.module import DataModule
 from zdd.errors import ZddError
 from zdd.evaluate import collect, evaluate
-from zdd.examine import examine
+from zdd.examine import conclude, examine
 from zdd.models.classifier import Classifier
 from zdd.predict import predict
 from zdd.records import Batch, Prediction
@@ -29,6 +29,7 @@ from zdd.report.pictures import describe
 from zdd.report.tested import Tested as Outcome
 from zdd.report.words import certainty
 from zdd.rundir import Group, RunDir
+from zdd.stats import Figure
 from zdd.trained import load_trained
 
 
@@ -254,6 +255,20 @@ def test_annotated_pictures_say_how_certain_the_model_was(run: RunDir) -> None:
         assert describe(tested, i)[-1] == f"certainty {certainty(float(row['uncertainty']))}"
     silent = replace(tested, columns=replace(columns, uncertainty=None))
     assert "certainty" not in " ".join(describe(silent, tested.mistakes[0]))
+
+
+def test_figures_that_a_test_brings_along_stand_beside(run: RunDir, tmp_path: Path) -> None:
+    again = RunDir(shutil.copytree(run.path, tmp_path / "run_0"))
+    trained, dataset = load_trained(run), datasets.load(run.data)
+    data = DataModule(dataset, trained.preprocess, trained.config)
+    columns = evaluate(trained.model.net, trained.model.decode, data.loader("test"))
+    brought = {"pixel_iou": Figure(0.25, 0.2, 0.3, "by hand", 24)}
+    tested = Outcome(again, trained.task, trained.threshold, columns, dataset.split("test"), brought)
+    assert conclude(tested, seed=0).figures["pixel_iou"].value == 0.25
+    assert figures(again)["pixel_iou"] == 0.25 and figures(again)["accuracy"] == figures(run)["accuracy"]
+    short = replace(columns, index=columns.index[:-1], label=columns.label[:-1], score=columns.score[:-1])
+    with pytest.raises(RuntimeError, match="23 of 24 images were judged"):
+        conclude(replace(tested, columns=short), seed=0)
 
 
 def test_predicting_says_it_too(run: RunDir, tmp_path: Path) -> None:
