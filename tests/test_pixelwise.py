@@ -1,5 +1,6 @@
 """Figures of maps and masks: numbers by hand, scikit-learn, and MVTec's own way of counting regions."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ from PIL import Image
 from scipy import ndimage
 from sklearn import metrics as reference
 
+from zdd import decide
 from zdd.area import Scale
 from zdd.pixelwise import Tally
 from zdd.preprocess import Preprocess
-from zdd.records import UNKNOWN, Batch, Prediction, Record, Task
+from zdd.records import UNKNOWN, Batch, Columns, Prediction, Record, Task
+from zdd.report.tested import Tested, write_predictions
+from zdd.rundir import RunDir
 from zdd.settings import Grade
 
 TWO = Task(("good", "defect"), True, (8, 8))
@@ -272,3 +276,18 @@ def test_a_method_without_a_map_has_no_figures(tmp_path: Path) -> None:
     batch: Batch = {"image": torch.zeros(1), "label": torch.zeros(1), "index": torch.tensor([0])}
     made(batch, Prediction(torch.zeros(1)))
     assert made.rows() == [] and {figure.value for figure in made.figures().values()} == {None}
+
+
+def test_rows_stand_in_predictions_csv(tmp_path: Path) -> None:
+    maps, masks = np.zeros((2, 8, 8), np.float32), np.zeros((2, 8, 8), np.uint8)
+    masks[0, :4] = UNKNOWN
+    maps[0, 0, :4] = 1
+    made = tally(tmp_path, maps, masks, labels=[1, 0], scale=Scale(2.0))
+    columns = Columns(np.arange(2), np.array([1, 0]), np.array([1.0, 0.0]))
+    threshold = decide.Threshold(0.5, "fixed", 0.5, 1, 1, 0.0, 0.0, 1.0, 1.0, pixel=0.5)
+    tested = Tested(RunDir(tmp_path), TWO, threshold, columns, list(made.images), {}, tally=made)
+    write_predictions(tmp_path / "predictions.csv", tested)
+    first, second = csv.DictReader((tmp_path / "predictions.csv").open())
+    assert (first["predicted"], first["area_percent"], first["area_mm2"]) == ("defect", "6.25", "16.0")
+    assert (first["true_area_percent"], first["iou"], first["regions"]) == ("", "", "")
+    assert (second["true_area_percent"], second["regions"], second["regions_found"]) == ("0.0", "0", "0")

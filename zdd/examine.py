@@ -74,9 +74,10 @@ def examine_run(run: RunDir, *, device: str = "cpu", ood: str | None = None) -> 
     watch = [tally] if model.pixelwise else []
     columns = evaluate(model.net, model.decode, loader, device=device, title=f"test {run.path.name}", watch=watch)
     tested = Tested(run, trained.task, trained.threshold, columns, records, tally.figures() if watch else {})
+    tested = replace(tested, tally=tally if watch else None)
     if others:
         said = evaluate(model.net, model.decode, data.loader_of(others), device=device, title="unknown")
-        tested = replace(tested, unknown=replace(tested, columns=said, records=others, figures={}))
+        tested = replace(tested, unknown=replace(tested, columns=said, records=others, figures={}, tally=None))
     return conclude(tested, seed=trained.config.seed)
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from zdd import config as configuration
 from zdd import decide, environment, evaluate, files, metrics, stats, weighted
+from zdd.area import Scale
 from zdd.config import Loaded
 from zdd.data import dataset as datasets
 from zdd.data.audit import Audit
@@ -135,7 +136,14 @@ def _keep(run: RunDir, trained: Trained, data: DataModule) -> None:
     """Judge the validation split, choose the threshold by it, and write down the model and its figures."""
     model, task, config = trained.model, trained.task, trained.config
     records = data.dataset.split("val")
-    tally = Tally(task, pixel_threshold=model.pixel_threshold, images=records, preprocess=data.preprocess)
+    tally = Tally(
+        task,
+        pixel_threshold=model.pixel_threshold,
+        images=records,
+        preprocess=data.preprocess,
+        seed=config.seed,
+        scale=Scale.of(config),
+    )
     watch = [tally] if model.pixelwise and model.pixel_threshold is not None else []
     loader = data.loader("val", masks=bool(watch))
     columns = evaluate.evaluate(model.net, model.decode, loader, title="validation", watch=watch)

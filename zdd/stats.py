@@ -108,6 +108,8 @@ def share(hit: NDArray[np.bool_], part: NDArray[np.int64] | None = None) -> Figu
     n, hits = len(hit), int(np.count_nonzero(hit))
     if n == 0:
         return Figure.missing("no images")
+    if part is not None and len(np.unique(part)) == n:
+        part = None
     effective = float(n) if part is None else _effective(hit, part)
     low, high = wilson(hits * effective / n, effective)
     method = "Wilson" if part is None else f"Wilson, effective n {effective:.1f} (pictures of one part count together)"

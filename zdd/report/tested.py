@@ -4,12 +4,14 @@ import csv
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zdd import decide, files, metrics
 from zdd.decide import Threshold
+from zdd.pixelwise import Tally
 from zdd.records import Columns, Record, Task
 from zdd.rundir import RunDir
 from zdd.stats import Figure
@@ -26,6 +28,7 @@ class Tested:
     records: list[Record]
     figures: dict[str, Figure]
     looks: int = 1  # how often the test split was looked at, this time included
+    tally: Tally | None = None  # of methods that give maps: areas, regions and grades, image by image
     unknown: "Tested | None" = None  # the same of images of no class: their label is -1, their kind what they are
 
     @cached_property
@@ -71,7 +74,15 @@ def write_predictions(path: Path, tested: Tested) -> None:
         if value is not None:
             head.append(name)
             table = [[*row, repr(float(value[i]))] for i, row in enumerate(table)]
+    rows = tested.tally.rows() if tested.tally else []
+    if rows:
+        head += list(rows[0])
+        table = [[*row, *(_cell(value) for value in more.values())] for row, more in zip(table, rows, strict=True)]
     with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(head)
         writer.writerows(table)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
