@@ -16,7 +16,8 @@ from zdd.area import Scale
 from zdd.pixelwise import Tally
 from zdd.preprocess import Preprocess
 from zdd.records import UNKNOWN, Batch, Columns, Prediction, Record, Task
-from zdd.report.tested import Tested, write_predictions
+from zdd.report.tested import Tested as Outcome
+from zdd.report.tested import write_predictions
 from zdd.rundir import RunDir
 from zdd.settings import Grade
 
@@ -285,7 +286,7 @@ def test_rows_stand_in_predictions_csv(tmp_path: Path) -> None:
     made = tally(tmp_path, maps, masks, labels=[1, 0], scale=Scale(2.0))
     columns = Columns(np.arange(2), np.array([1, 0]), np.array([1.0, 0.0]))
     threshold = decide.Threshold(0.5, "fixed", 0.5, 1, 1, 0.0, 0.0, 1.0, 1.0, pixel=0.5)
-    tested = Tested(RunDir(tmp_path), TWO, threshold, columns, list(made.images), {}, tally=made)
+    tested = Outcome(RunDir(tmp_path), TWO, threshold, columns, list(made.images), {}, tally=made)
     write_predictions(tmp_path / "predictions.csv", tested)
     first, second = csv.DictReader((tmp_path / "predictions.csv").open())
     assert (first["predicted"], first["area_percent"], first["area_mm2"]) == ("defect", "6.25", "16.0")

@@ -272,6 +272,15 @@ def test_summary_by_hand(tmp_path: Path) -> None:
     assert "| recall/a | 1 | 0.8 |  | one run, no interval | 0.8 |  |  |" in text
 
 
+def test_figures_that_are_no_shares_may_be_larger_than_one(tmp_path: Path) -> None:
+    names = ("area_error_percent", "false_regions_per_good_image", "iou")
+    values = [{"test": {name: Figure(v, 0, 1, "", 9).as_dict() for name in names}} for v in (2.0, 3.0, 1.0)]
+    found = summarise(fake_group(tmp_path, values))["test"]
+    # mean 2, deviation 1: 2 -+ 2.4841
+    assert (found["area_error_percent"]["low"], found["area_error_percent"]["high"]) == pytest.approx((0, 4.48414))
+    assert found["false_regions_per_good_image"]["high"] == pytest.approx(4.48414) and found["iou"]["high"] == 1.0
+
+
 def test_only_finished_runs_count(tmp_path: Path) -> None:
     figure = Figure(0.8, 0, 1, "Wilson", 10).as_dict()
     group = fake_group(tmp_path, [{"val": {"accuracy": figure}}] * 11)

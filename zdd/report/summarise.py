@@ -14,6 +14,7 @@ SECTIONS = {
     "training": (0, math.inf),
     "threshold": (-math.inf, math.inf),
 }  # possible values
+LARGER = {"_percent": 100.0, "_per_good_image": math.inf}  # by a figure's last word: how large it can be, if not 1
 EXPLAINED = (
     "Mean over the runs, each with another seed, with Student's 95 % interval of the mean: what another seed would "
     "change. The images are the same in every run, so this is not how sure a run's figure is of new images; that "
@@ -35,7 +36,7 @@ def summarise(group: Group) -> dict[str, Any]:
     for section, limits in SECTIONS.items():
         values = [_numbers(metrics.get(section) or {}) for metrics in measured]
         names = dict.fromkeys(name for row in values for name in row if section != "threshold" or name == "value")
-        summary[section] = {name: _over_runs([row.get(name) for row in values], limits) for name in names}
+        summary[section] = {name: _over_runs([row.get(name) for row in values], _at(name, limits)) for name in names}
     files.write_json(group.summary, summary)
     files.write_text(group.summary_text, _text(group, runs, summary))
     return summary
@@ -49,6 +50,11 @@ def _numbers(section: dict[str, Any]) -> dict[str, float]:
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _at(name: str, limits: tuple[float, float]) -> tuple[float, float]:
+    high = next((high for end, high in LARGER.items() if name.endswith(end)), limits[1])
+    return limits[0], max(limits[1], high)
 
 
 def _over_runs(values: list[float | None], limits: tuple[float, float]) -> dict[str, Any]:
