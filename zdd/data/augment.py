@@ -1,7 +1,7 @@
 """Augmentations by name, or any of torchvision.transforms.v2 with its keywords; checked before any data is read."""
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -53,8 +53,10 @@ def check_masks(act: Callable[..., Any], config: Config) -> None:
     """See that an image's mask moves with it.
 
     Raises:
-        ZddError: If one of the augmentations takes images alone, as RandAugment does.
+        ZddError: If an augmentation takes images alone, as RandAugment does, or erases defects from images alone.
     """
+    if any(isinstance(step, v2.RandomErasing) for step in _steps(act)):
+        raise ZddError("augmentation: RandomErasing erases defects and leaves them in their masks; take it out")
     image = tv_tensors.Image(torch.zeros((3, *config.image_size), dtype=torch.uint8))
     mask = tv_tensors.Mask(torch.zeros((1, *config.image_size), dtype=torch.uint8))
     try:
@@ -65,6 +67,13 @@ def check_masks(act: Callable[..., Any], config: Config) -> None:
         raise ZddError(
             f"augmentation = {names}: can't move masks with their images; choose simple or categorical"
         ) from error
+
+
+def _steps(act: Any) -> Iterator[Any]:
+    """A transform and all that are in it."""
+    yield act
+    for one in getattr(act, "transforms", ()):
+        yield from _steps(one)
 
 
 def _step(section: Section, mirror_safe: bool) -> v2.Transform:
@@ -86,6 +95,8 @@ def _value(key: str, value: Any, mirror_safe: bool) -> Any:
         return [_step(one, mirror_safe) for one in _nested(value)]
     if key == "interpolation" and isinstance(value, str):
         return InterpolationMode(value)
+    if key == "fill":
+        return {tv_tensors.Mask: 0, "others": value}  # what moves in from outside shows no defect
     return value
 
 

@@ -13,7 +13,7 @@ from zdd.data.cache import ImageCache
 from zdd.data.masks import Masks
 from zdd.data.planted import plant
 from zdd.preprocess import Preprocess
-from zdd.records import Batch, Record
+from zdd.records import UNKNOWN, Batch, Record
 
 Key = tuple[int, int]  # epoch, position in the split
 
@@ -88,8 +88,8 @@ class Images(TorchDataset[Batch]):
         # The model's own random numbers go on undisturbed; v2's transforms draw from the CPU's generator alone.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed_of(self.seed, epoch, index))
-            if mask is None:
-                return self.augment(image).permute(1, 2, 0).numpy(), None
+            if mask is None or (mask == UNKNOWN).any():  # what is not known stays so, wherever it moves
+                return self.augment(image).permute(1, 2, 0).numpy(), mask
             both = self.augment(tv_tensors.Image(image), tv_tensors.Mask(torch.from_numpy(mask)[None]))
         return both[0].permute(1, 2, 0).numpy(), both[1][0].numpy()
 

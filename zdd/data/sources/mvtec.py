@@ -9,10 +9,11 @@ from zdd.records import Split
 
 GOOD = "good"
 SHOWN = 20  # files named in a message
+_LAYOUT = "MVTec's layout is train/good, test/<kind>, ground_truth/<kind>"
 
 
 def index(root: Path) -> list[Found]:
-    """Find `train/good/*`, `test/<kind>/*` and the masks `ground_truth/<kind>/<name>_mask.png`.
+    """Find `train/good/*`, `test/<kind>/*` and the masks `ground_truth/<kind>/<name>_mask.png`, whatever their endings.
 
     Validation images are drawn from train/good by dataset.split.val. A defect image without a mask is one whose defect
     nobody drew: pixel figures pass over it.
@@ -25,10 +26,15 @@ def index(root: Path) -> list[Found]:
     """
     train, test = _folders(root / "train"), _folders(root / "test")
     if set(train) != {GOOD}:
+        categories = [name for name, path in _folders(root).items() if (path / "train" / GOOD).is_dir()]
+        hint = f"dataset.root must be one category: {', '.join(categories)}" if categories else _LAYOUT
         there = ", ".join(sorted(train)) or "nothing"
-        raise ZddError(f"{root}/train: must hold the folder good alone, it holds {there}; MVTec's layout is train/good")
+        raise ZddError(f"{root / 'train'}: must hold the folder good alone, it holds {there}; {hint}")
     found = _found(train[GOOD], GOOD, "train", {})
     masks = {kind: _masks(folder) for kind, folder in _folders(root / "ground_truth").items()}
+    strange = [f"{root / 'ground_truth' / kind}: there is no folder test/{kind}" for kind in masks.keys() - test.keys()]
+    if strange:
+        raise ZddError(*sorted(strange))
     for kind, folder in test.items():
         found += _found(folder, kind, "test", masks.get(kind, {}))
     used = {one.mask for one in found}
