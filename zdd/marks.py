@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,8 @@ def marked(mask: Image.Image) -> NDArray[np.bool_]:
     """
     bright, white, coloured = _brightness(mask)
     if mask.format not in LOSSY and (coloured or bright.max(initial=0) < white / 2):
-        return bright > 0
-    return bright >= white / 2
+        return np.asarray(bright > 0)
+    return np.asarray(bright >= white / 2)
 
 
 def indices(mask: Image.Image) -> Values:
@@ -144,17 +145,17 @@ def _greatest(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(Image.fromarray(values).filter(ImageFilter.MaxFilter(3)))
 
 
-def _brightness(mask: Image.Image) -> tuple[NDArray[np.float64], float, bool]:
+def _brightness(mask: Image.Image) -> tuple[NDArray[Any], float, bool]:
     """(h, w) brightness as stored, that of white, and whether there are colours (a palette counts as such)."""
-    if mask.mode[0] in "IF":
-        pixels = np.asarray(mask).astype(np.float64)
-        top = pixels.max(initial=0)
-        return pixels, (1.0 if top <= 1 and mask.mode == "F" else 255.0 if top <= 255 else 65535.0), False
     if mask.mode == "1":
-        return np.asarray(mask).astype(np.float64), 1.0, False
+        return np.asarray(mask), 1, False
     if mask.mode == "L":
-        return np.asarray(mask).astype(np.float64), 255.0, False
-    layers = np.asarray(mask.convert("RGBA")).astype(np.float64)
+        return np.asarray(mask), 255, False
+    if mask.mode[0] in "IF":
+        pixels = np.asarray(mask)
+        top = pixels.max(initial=0)
+        return pixels, (1 if top <= 1 and mask.mode == "F" else 255 if top <= 255 else 65535), False
+    layers = np.asarray(mask.convert("RGBA"))
     colours = layers[..., :3]
     coloured = mask.mode in ("P", "PA") or bool((colours != colours[..., :1]).any())
-    return colours.max(2) * layers[..., 3] / 255, 255.0, coloured
+    return colours.max(2) * (layers[..., 3] / 255), 255, coloured
