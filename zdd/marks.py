@@ -39,9 +39,9 @@ def indices(mask: Image.Image) -> Values:
     Raises:
         ZddError: If it has colours.
     """
-    if mask.mode in ("P", "PA", "LA"):
+    if mask.mode in ("PA", "LA"):
         mask = mask.getchannel(0)
-    pixels = np.asarray(mask if mask.mode in ("1", "L") or mask.mode[0] in "IF" else mask.convert("RGB"))
+    pixels = np.asarray(mask if mask.mode in ("1", "L", "P") or mask.mode[0] in "IF" else mask.convert("RGB"))
     if pixels.ndim == 3:
         if (pixels != pixels[..., :1]).any():
             raise ZddError("has colours; a mask of class numbers has one channel, or a palette")
