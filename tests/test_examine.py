@@ -38,7 +38,7 @@ def test_predictions_are_one_row_an_image_with_names(group: Group) -> None:
     assert len(rows) == 31  # 13 + 11 + 7: three batches of eight and a short one
     trained = load_trained(run)
     assert list(rows[0])[:5] == ["image", "label", "predicted", "score", "argmax"]
-    assert list(rows[0])[5:] == [f"probability/{name}" for name in trained.task.classes]
+    assert list(rows[0])[5:] == [*(f"probability/{name}" for name in trained.task.classes), "uncertainty", "energy"]
     assert trained.threshold is not None
     for row, record in zip(rows, records, strict=True):
         assert row["label"] == Path(record.path).parent.name
