@@ -50,7 +50,9 @@ def test_the_net_says_the_logarithms_of_the_paper_s_kernels() -> None:
     torch.testing.assert_close(duq.net(image).exp(), expected)
     said = duq.decode(duq.net(image), image)
     assert said.uncertainty is not None and said.probability is not None and said.label is not None
-    torch.testing.assert_close(said.uncertainty, 1 - expected.amax(1))
+    torch.testing.assert_close(said.uncertainty.float(), 1 - expected.amax(1))
+    far = duq.decode(torch.tensor([[-20.0, -30.0, -40.0], [-25.0, -30.0, -40.0]]), image).uncertainty
+    assert far is not None and 1 > far[1] > far[0]  # 1 - exp(-20) is 1 in single precision
     torch.testing.assert_close(said.probability, expected / expected.sum(1, keepdim=True))
     assert torch.equal(said.label, expected.argmax(1))
     torch.testing.assert_close(said.score, 1 - said.probability[:, 0])

@@ -118,8 +118,9 @@ class Duq(ZddModel):
         """Probabilities are the kernels' shares; the uncertainty is 1 - the largest kernel, however large its share."""
         probability = raw.softmax(1)
         score = probability[:, 1:].sum(1) if self.task.has_good else 1 - probability.amax(1)
-        label, certainty = raw.argmax(1), raw.amax(1).exp()
-        return Prediction(score=score, label=label, probability=probability, uncertainty=1 - certainty)
+        # In double precision images far from every class still differ; Apple's GPUs have none.
+        nearest = raw.amax(1) if raw.device.type == "mps" else raw.amax(1).double()
+        return Prediction(score=score, label=raw.argmax(1), probability=probability, uncertainty=-torch.expm1(nearest))
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Lightning's hook: the centres move after the step, by what the network in use says of the batch."""
