@@ -8,24 +8,27 @@ from zdd.errors import ZddError
 KNOWN_GOOD = ("good", "ok", "no_fail", "OK", "ok_front", "normal")
 
 
-def order(found: Iterable[str], *, good_class: str | None, expected: list[str] | None) -> tuple[tuple[str, ...], bool]:
+def order(
+    found: Iterable[str], *, good_class: str | None, expected: list[str] | None, least: int = 2
+) -> tuple[tuple[str, ...], bool]:
     """Put class names in order.
 
     Args:
         found: Names in any order, repeats allowed.
         good_class: A class name, "auto" for one of `KNOWN_GOOD`, or None where every class is a kind of defect.
         expected: The class list that must be found, or None.
+        least: Number of classes that there must be; one is enough to learn what is good.
 
     Returns:
         The classes, and whether the first is the good one.
 
     Raises:
-        ZddError: If the classes are not the expected ones, are fewer than two, or no good class can be told.
+        ZddError: If the classes are not the expected ones, are too few, or no good class can be told.
     """
     names = sorted(set(found))
     if expected is not None and set(expected) != set(names):
         raise ZddError(_difference(names, expected))
-    if len(names) < 2:
+    if len(names) < least:
         raise ZddError(f"dataset: found only one class, '{names[0]}': a classifier needs two" if names else _EMPTY)
     if good_class is None:
         return tuple(names), False

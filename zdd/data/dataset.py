@@ -17,7 +17,7 @@ from zdd.data.folders import memory_of
 from zdd.data.found import Found
 from zdd.data.look import Seen, look_at_all, side_by_side
 from zdd.data.masks import misfits
-from zdd.data.one_class import collapse, only_good
+from zdd.data.one_class import DEFECT, collapse, only_good
 from zdd.data.roots import locate
 from zdd.errors import ZddError
 from zdd.preprocess import Preprocess
@@ -27,6 +27,7 @@ from zdd.settings import DatasetSettings, LoaderSettings
 COLUMNS = ("image", "class", "label", "defective", "split", "group", "mask", "mask_value", "parent", "sha256", "kind")
 OF_NO_CLASS = "ood"  # what stands for their split in data.csv
 SHOWN = 20  # files named in a message
+_ANOMALIES = "a method that learns from good images alone"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def prepare(
     Raises:
         ZddError: If the set can't be trained on; the lines say what would be right.
     """
+    if settings.contamination and not one_class:
+        raise ZddError(f"dataset.contamination = {settings.contamination}: only {_ANOMALIES} takes it; set it to 0")
     root = locate(settings.root)
     index = plugins.load("dataset", settings.name)
     found: list[Found] = index(root, **settings.options)
@@ -87,7 +90,7 @@ def prepare(
     found, seen = [found[i] for i in good], [seen[i] for i in good]
     _check_masks(found, seen)
     found, seen, held_out = unknowns.hold_out(found, seen, settings.held_out)
-    dataset = _dataset(found, seen, settings, base)
+    dataset = _dataset(found, seen, settings, base, least=1 if one_class else 2)
     notes: list[str] = []
     if one_class or settings.defects == "one":
         dataset = collapse(dataset)
@@ -103,9 +106,11 @@ def prepare(
     return dataset, Audit(root=str(root), skipped=skipped, notes=notes, **facts)
 
 
-def _dataset(found: Sequence[Found], seen: Sequence[Seen], settings: DatasetSettings, base: Path) -> Dataset:
+def _dataset(
+    found: Sequence[Found], seen: Sequence[Seen], settings: DatasetSettings, base: Path, *, least: int
+) -> Dataset:
     labels = [one.class_name for one in found]
-    classes, has_good = order(labels, good_class=settings.good_class, expected=settings.classes)
+    classes, has_good = order(labels, good_class=settings.good_class, expected=settings.classes, least=least)
     groups = splitting.group_keys(found, [_key(one.path, base) for one in found])
     share = settings.split
     given = [one.split for one in found]
@@ -175,7 +180,8 @@ def load(path: Path) -> Dataset:
     _verify(path, [*records, *unknown])
     has_good = any(row["defective"] == "0" for row in rows)
     mask_values = tuple(int(value) for value in values.values() if value)
-    return Dataset(records, tuple(names.values()), has_good, mask_values or None, unknown)
+    classes = tuple(names.values()) if len(names) > 1 else (*names.values(), DEFECT)  # good images alone
+    return Dataset(records, classes, has_good, mask_values or None, unknown)
 
 
 def _record(row: dict[str, str]) -> Record:
