@@ -17,7 +17,7 @@ from zdd.errors import ZddError
 from zdd.evaluate import device_of, evaluate
 from zdd.pixelwise import Tally
 from zdd.records import Record
-from zdd.report import page_of_group, page_of_run
+from zdd.report import page_of_group, page_of_run, review
 from zdd.report.summarise import summarise
 from zdd.report.tested import Tested, write_predictions
 from zdd.rundir import RunDir, finished_runs
@@ -74,11 +74,23 @@ def examine_run(run: RunDir, *, device: str = "cpu", ood: str | None = None) -> 
     watch = [tally] if model.pixelwise else []
     columns = evaluate(model.net, model.decode, loader, device=device, title=f"test {run.path.name}", watch=watch)
     tested = Tested(run, trained.task, trained.threshold, columns, records, tally.figures() if watch else {})
-    tested = replace(tested, tally=tally if watch else None)
+    if watch:
+        tested = _reviewed(replace(tested, tally=tally), trained, data, device)
     if others:
         said = evaluate(model.net, model.decode, data.loader_of(others), device=device, title="unknown")
-        tested = replace(tested, unknown=replace(tested, columns=said, records=others, figures={}, tally=None))
+        blank = replace(tested, figures={}, tally=None, review={})
+        tested = replace(tested, unknown=replace(blank, columns=said, records=others))
     return conclude(tested, seed=trained.config.seed)
+
+
+def _reviewed(tested: Tested, trained: Trained, data: DataModule, device: str) -> Tested:
+    """Draw chosen images into review/; the network sees them once more, for the maps of all are too large to keep."""
+    rows = review.select(tested)
+    files, keep = review.folder(tested.run.review, tested, rows)
+    painter = review.Painter(tested, rows, trained.preprocess, keep)
+    loader = data.loader_of([tested.records[row] for row in rows], masks=True)
+    evaluate(trained.model.net, trained.model.decode, loader, device=device, title="review", watch=[painter])
+    return replace(tested, review=files)
 
 
 def images_of(run: RunDir, trained: Trained, ood: str | None) -> tuple[Dataset, list[Record]]:

@@ -97,6 +97,11 @@ class RunDir:
         return self.path / "mistakes"
 
     @property
+    def review(self) -> Path:
+        """What a method that gives maps saw where, of chosen test images."""
+        return self.path / "review"
+
+    @property
     def report_json(self) -> Path:
         """The report's figures, for programs."""
         return self.path / "report.json"

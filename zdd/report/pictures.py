@@ -36,9 +36,9 @@ def write_mistakes(folder: Path, tested: Tested) -> dict[int, Path]:
     folder.mkdir(parents=True)
     pictures: dict[int, Path] = {}
     for number, row in enumerate(tested.mistakes, start=1):
-        stem = _plain(Path(tested.records[row].path).stem)
+        stem = plain(Path(tested.records[row].path).stem)
         true, given = (tested.task.classes[k] for k in (tested.columns.label[row], tested.predicted[row]))
-        name = f"{number:04d}_{_plain(true)}_as_{_plain(given)}_{tested.confidence[row]:.3f}_{stem}.png"
+        name = f"{number:04d}_{plain(true)}_as_{plain(given)}_{tested.confidence[row]:.3f}_{stem}.png"
         pictures[row] = folder / name
         annotate(tested, row).save(pictures[row])
     return pictures
@@ -62,7 +62,7 @@ def annotate(tested: Tested, row: int) -> Image.Image:
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((0, 0, width, bar), fill=BARS[kind_of(tested, row)])
     for i, line in enumerate(lines):
-        _write(draw, (pad, pad + i * line_height), line, width - 2 * pad, size=22 if i == 0 else 19)
+        write_line(draw, (pad, pad + i * line_height), line, width - 2 * pad, size=22 if i == 0 else 19)
     canvas.paste(image, ((width - image.width) // 2, bar))
     return canvas
 
@@ -92,14 +92,17 @@ def embed(path: str, side: int = 420) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _write(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, width: int, size: int) -> None:
+def write_line(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, width: int, *, size: int, fill: str = TEXT
+) -> None:
     """Write a line in the largest size up to `size` that fits into `width` pixels."""
     font = ImageFont.load_default(size)
     while size > 11 and draw.textlength(text, font=font) > width:
         size -= 1
         font = ImageFont.load_default(size)
-    draw.text(at, text, font=font, fill=TEXT)
+    draw.text(at, text, font=font, fill=fill)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Text as a part of a file's name."""
     return re.sub(r"[^\w.-]+", "-", text)[:60]

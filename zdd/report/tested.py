@@ -1,7 +1,7 @@
 """What a test of one run found, and the rows of predictions.csv."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Tested:
     figures: dict[str, Figure]
     looks: int = 1  # how often the test split was looked at, this time included
     tally: Tally | None = None  # of methods that give maps: areas, regions and grades, image by image
+    review: dict[int, Path] = field(default_factory=dict)  # row -> its picture in review/, in the order to be shown
     unknown: "Tested | None" = None  # the same of images of no class: their label is -1, their kind what they are
 
     @cached_property
