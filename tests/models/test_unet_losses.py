@@ -122,10 +122,10 @@ def test_less_is_better_on_good_images_and_more_on_defects(loss: Loss) -> None:
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("size", [1e4, 30.0])
 def test_certain_predictions_keep_finite_slopes(loss: Loss, size: float) -> None:
-    said = torch.ones(2, 8, 8)
-    said[:, 2:5] = -1
+    said = torch.ones(3, 8, 8)
+    said[1, 2:5], said[2] = -1, -1  # all defective, some, none
     logits = (torch.stack([-said, said], dim=1) * size).requires_grad_()
-    for mask in (torch.zeros(2, 8, 8), torch.ones(2, 8, 8), (said > 0).float(), (said < 0).float()):
+    for mask in (torch.zeros(3, 8, 8), torch.ones(3, 8, 8), (said > 0).float(), (said < 0).float()):
         logits.grad = None
         value = loss(logits, mask)
         value.sum().backward()
