@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from zdd import marks
 from zdd.preprocess import Geometry
@@ -16,7 +17,7 @@ CAUGHT, MISSED, FALSE, OTHER = "#009E73", "#D55E00", "#1F78C8", "#CC79A7"  # Oka
 FOUND = "#F0E442"  # where the truth is not known
 KINDS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#2A7FC9")  # in turn, defect classes
 DIFFERENCE = {"caught": CAUGHT, "missed": MISSED, "false": FALSE, "caught, as another kind": OTHER}
-OPAQUE, DIM = 0.85, 0.7  # of a colour over the picture; brightness of the picture below colours
+OPAQUE, LIGHT, DIM = 0.95, 0.3, 0.75  # of a colour: outlines, fillings; brightness of the picture below them
 UNSEEN = 0.35  # brightness of what the preprocessing cut off
 
 Mask = NDArray[np.bool_]
@@ -117,13 +118,15 @@ def compared(found: Mask, truth: Bytes, kinds: Bytes | None = None) -> Bytes:
 
 
 def painted(picture: Bytes, classes: Bytes, colours: Sequence[str]) -> Bytes:
-    """The picture (h, w, 3) in dark grey, with the colour of class 1, 2, ... over each pixel (h, w) of it."""
+    """The picture (h, w, 3) in dark grey; class 1, 2, ... of each pixel (h, w) is outlined and lightly filled."""
     grey = np.asarray(Image.fromarray(picture).convert("L"))[..., None].repeat(3, axis=2)
     table = np.array([rgb(colours[k % len(colours)]) for k in range(int(classes.max(initial=0)))], np.float64)
-    marked = classes > 0
     out = DIM * grey.astype(np.float64)
     if len(table):
-        out[marked] = (1 - OPAQUE) * out[marked] + OPAQUE * table[classes[marked].astype(np.int64) - 1]
+        reach = 2 * max(1, round(max(classes.shape) / 400)) + 1
+        edge = ndimage.maximum_filter(classes, reach) != ndimage.minimum_filter(classes, reach)
+        for marked, share in ((classes > 0) & edge, OPAQUE), ((classes > 0) & ~edge, LIGHT):
+            out[marked] = (1 - share) * out[marked] + share * table[classes[marked].astype(np.int64) - 1]
     return np.rint(out).astype(np.uint8)
 
 

@@ -16,29 +16,32 @@ from zdd.report.pictures import BARS, kind_of, plain
 from zdd.report.tested import Tested
 from zdd.report.words import certainty
 
-MISTAKES, WORST, GOOD = 40, 16, 8  # pictures at most
+MOST, GOOD = 24, 4  # pictures, and good parts that passed among them
 RIGHT = {"caught defect": "#0A6B50", "passed good part": "#4A5A68"}  # colours of their bars
 
 Keep = Callable[[int, Image.Image], None]
 
 
-def select(tested: Tested, *, mistakes: int = MISTAKES, worst: int = WORST, good: int = GOOD) -> list[int]:
-    """Rows of the images to show.
+def select(tested: Tested, *, most: int = MOST) -> list[int]:
+    """Rows of at most `most` images to show.
 
-    First the mistakes, the most confident first; then, of the defects that were caught, half by the least overlap of
-    what was found and what is true, where that is known, the others by the highest score; then good parts that passed,
-    from the one nearest to the threshold to the one farthest from it.
+    First the mistakes, the most confident first, up to half; then defects that were caught, half of them by the least
+    overlap of what was found and what is true, where that is known, the others by the highest score; then good parts
+    that passed, from the one nearest to the threshold to the one farthest from it.
     """
     score, passed = tested.columns.score, tested.predicted == 0
     right = tested.predicted == tested.columns.label
+    mistakes = tested.mistakes[: most // 2]
+    fine = sorted(np.flatnonzero(right & passed).tolist(), key=lambda row: (-score[row], row))
+    spread = np.linspace(0, len(fine) - 1, min(GOOD, most // 4, len(fine))).round()
+    good = [fine[int(at)] for at in spread]
     caught = sorted(np.flatnonzero(right & ~passed).tolist(), key=lambda row: (-score[row], row))
+    room = most - len(mistakes) - len(good)
     overlap = {row: facts.get("iou") for row, facts in enumerate(tested.tally.rows() if tested.tally else [])}
     known = [row for row in caught if overlap.get(row) is not None]
-    least = sorted(known, key=lambda row: (overlap[row], row))[: worst // 2]
+    least = sorted(known, key=lambda row: (overlap[row], row))[: room // 2]
     caught = [*least, *(row for row in caught if row not in least)]
-    fine = sorted(np.flatnonzero(right & passed).tolist(), key=lambda row: (-score[row], row))
-    spread = np.unique(np.linspace(0, max(0, len(fine) - 1), min(good, len(fine))).round().astype(int)).tolist()
-    return [*tested.mistakes[:mistakes], *caught[:worst], *(fine[i] for i in spread)]
+    return [*mistakes, *caught[:room], *good]
 
 
 class Painter:
