@@ -108,8 +108,7 @@ class Autoencoder(ZddModel):
             raise ZddError(f"model.channels = {channels}: must name the channels of each convolution, such as [16, 8]")
         if loss == "ssim" and min(task.image_size) < SSIM_WINDOW:
             raise ZddError(f"model.loss = 'ssim': needs images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels")
-        self.drawer = [Network(task, channels, window, stride, latent)]  # a list: no second name for its weights
-        self.net = self.drawer[0]
+        self.net = Network(task, channels, window, stride, latent)
         self.loss_name, self.score_by, self.top_share, self.blur = loss, score, top_share, blur
 
     def loss(self, batch: Batch) -> Tensor:
@@ -128,7 +127,7 @@ class Autoencoder(ZddModel):
 
     def _errors(self, raw: Tensor, image: Tensor) -> Tensor:
         """(B, 1, H, W) error of each pixel, of values in [0, 1]."""
-        std, mean = self.drawer[0].std, self.drawer[0].mean
+        mean, std = (torch.tensor(by, device=raw.device).view(3, 1, 1) for by in (self.task.mean, self.task.std))
         drawn, seen = (x.float() * std + mean for x in (raw, image))
         if self.loss_name == "ssim":
             _, similar = structural_similarity_index_measure(
