@@ -242,7 +242,7 @@ def test_a_map_of_zeros_and_one_of_ones(tmp_path: Path) -> None:
     assert nothing["aupro"].value == pytest.approx(0.15)  # a straight line from (0, 0) to (1, 1), up to 0.3
     all_of_it = tally(tmp_path, np.ones((2, 8, 8), np.float32), masks).figures()
     assert all_of_it["iou"].value == pytest.approx(32 / 128) and all_of_it["region_recall"].value == 1.0
-    assert all_of_it["false_regions_per_good_image"].value == 1.0
+    assert all_of_it["false_regions_per_good_image"].value == 1.0 and all_of_it["clean_good_images"].value == 0.0
 
 
 def test_rows_with_areas_and_grades(tmp_path: Path) -> None:
@@ -292,3 +292,20 @@ def test_rows_stand_in_predictions_csv(tmp_path: Path) -> None:
     assert (first["predicted"], first["area_percent"], first["area_mm2"]) == ("defect", "6.25", "16.0")
     assert (first["true_area_percent"], first["iou"], first["regions"]) == ("", "", "")
     assert (second["true_area_percent"], second["regions"], second["regions_found"]) == ("0.0", "0", "0")
+
+
+def test_kinds_lie_beside_the_padding_like_their_maps(tmp_path: Path) -> None:
+    masks, maps = np.zeros((1, 8, 8), np.uint8), np.zeros((1, 8, 8), np.float32)
+    masks[0, 2, :4] = 2  # the first row of a 16 x 8 picture
+    maps[0, 2, :4] = 1
+    pixels = np.where(masks > 0, masks, 1).astype(np.uint8)
+    pixels[0, 2, 3] = 1  # a crack where no mask has one
+    figures = tally(tmp_path, maps, masks, task=THREE, pixels=pixels, size=(16, 8)).figures()
+    assert figures["iou/dent"].value == 0.75 and figures["iou/crack"].method == "does not exist: no mask of this class"
+
+
+def test_an_image_labelled_good_with_a_defect_in_its_mask_is_none(tmp_path: Path) -> None:
+    maps, masks = np.zeros((2, 8, 8), np.float32), np.zeros((2, 8, 8), np.uint8)
+    masks[0, 0, :4] = 1
+    figures = tally(tmp_path, maps, masks, labels=[0, 0]).figures()
+    assert figures["clean_good_images"].n == 1 and figures["iou_per_image"].n == 1
