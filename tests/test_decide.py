@@ -113,7 +113,7 @@ def test_good_images_alone_are_enough_where_nothing_is_asked_of_defects() -> Non
     assert decide.choose(score, good, rule("false_alarms", 0.0)).value == 20.5
     assert decide.choose(score, good, rule("quantile", 1.0)).value == 20.5
     assert decide.choose(score, good, rule("false_alarms", 0.14)).value == 18.5  # 3 of 20 would be too many
-    with pytest.raises(ZddError, match="no defective image.*false_alarms"):
+    with pytest.raises(ZddError, match=r"no defective image.*false_alarms"):
         decide.check(good, rule("youden"))
     mixed = decide.choose(np.append(score, 0.5), np.append(good, True), rule("quantile", 0.9))
     assert (mixed.value, mixed.missed) == (18.5, 1.0)  # a quantile is of the good ones alone

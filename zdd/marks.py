@@ -120,9 +120,10 @@ def settle(kinds: Sequence[int], covers: NDArray[np.float32]) -> Classes:
     """The class of each pixel by the share of it that each kind of defect covers.
 
     At least half covered by defects, it is of the kind that covers most of it: that keeps the area of what is large and
-    would lose what is thin. So it is also of a kind that covers it at least half as much as the best covered of its
-    eight neighbours: outside the edge of something large no pixel is, along a scratch all are. Every spot of a kind so
-    keeps a pixel (unless others are as small in the same place), and what is thinner than a pixel grows to one or two.
+    would lose what is thin. So a pixel that would be good is of a kind that covers it at least half as much as the best
+    covered of its eight neighbours: outside the edge of something large no pixel is, along a scratch all are. And where
+    a kind has still no pixel beside its traces, they win over what lies around them. Every spot of a kind so keeps a
+    pixel (unless others are as small in the same place), and what is thinner than a pixel grows to one or two.
 
     Args:
         kinds: (K,) class numbers.
@@ -132,12 +133,20 @@ def settle(kinds: Sequence[int], covers: NDArray[np.float32]) -> Classes:
         (H, W) class numbers, 0 elsewhere.
     """
     numbers = np.array(kinds, np.uint8)
-    settled = np.where(covers.sum(0) >= HALF, numbers[covers.argmax(0)], np.uint8(0))
-    best = np.zeros(settled.shape, np.float32)  # cover by the one of them that covers most
-    for number, cover in zip(numbers, covers, strict=True):
-        crest = (cover > _TOUCHED) & (cover >= HALF * _greatest(cover)) & (cover > best)
-        settled[crest], best[crest] = number, cover[crest]
-    return settled
+    crests = [(cover > _TOUCHED) & (cover >= HALF * _greatest(cover)) for cover in covers]
+    half = np.where(covers.sum(0) >= HALF, numbers[covers.argmax(0)], np.uint8(0))
+    settled = _lay(half, numbers, [crest & (half == 0) for crest in crests], covers)
+    beside = [_greatest((settled == number).astype(np.float32)) > 0 for number in numbers]
+    return _lay(settled, numbers, [crest & ~near for crest, near in zip(crests, beside, strict=True)], covers)
+
+
+def _lay(under: Classes, numbers: Classes, places: Sequence[NDArray[np.bool_]], covers: NDArray[np.float32]) -> Classes:
+    """Put kinds in their places; where several are, the one that covers most."""
+    result, best = under.copy(), np.zeros(under.shape, np.float32)
+    for number, place, cover in zip(numbers, places, covers, strict=True):
+        wins = place & (cover > best)
+        result[wins], best[wins] = number, cover[wins]
+    return result
 
 
 def _greatest(values: NDArray[np.float32]) -> NDArray[np.float32]:

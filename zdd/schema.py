@@ -4,7 +4,7 @@ import ast
 import inspect
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from zdd import files, layers, options
 from zdd.located import home, plain
@@ -83,6 +83,9 @@ def _model(model: type[Strict], default: dict[str, Any]) -> dict[str, Schema]:
             properties[name] = _object(inner) | {"description": about}
             continue
         properties[name] = _bare(schemas[name])
+        if "$ref" in schemas[name].get("items", {}):  # a list of sections, which a schema of their own would refer to
+            (each,) = get_args(below)
+            properties[name]["items"] = _object(_model(each, {}))
         if name in comments:
             properties[name]["description"] = comments[name]
         if name in default and not isinstance(default[name], dict):

@@ -10,10 +10,12 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 from zdd import plugins
+from zdd.data.transforms import OnPillow
 from zdd.errors import ZddError
 from zdd.settings import Config, Section
 
 MIRRORING = ("RandomHorizontalFlip", "RandomVerticalFlip")  # flipped upside down is mirrored too
+IMAGES_ALONE = (OnPillow, v2.RandAugment, v2.AutoAugment, v2.TrivialAugmentWide, v2.AugMix)
 _KIND = "augmentation"
 
 
@@ -55,18 +57,20 @@ def check_masks(act: Callable[..., Any], config: Config) -> None:
     Raises:
         ZddError: If an augmentation takes images alone, as RandAugment does, or erases defects from images alone.
     """
-    if any(isinstance(step, v2.RandomErasing) for step in _steps(act)):
+    steps = list(_steps(act))
+    if any(isinstance(step, v2.RandomErasing) for step in steps):
         raise ZddError("augmentation: RandomErasing erases defects and leaves them in their masks; take it out")
+    names = ", ".join(section.name for section in config.augmentation)
+    refused = ZddError(f"augmentation = {names}: can't move masks with their images; choose simple or categorical")
+    if any(isinstance(step, IMAGES_ALONE) for step in steps):
+        raise refused
     image = tv_tensors.Image(torch.zeros((3, *config.image_size), dtype=torch.uint8))
     mask = tv_tensors.Mask(torch.zeros((1, *config.image_size), dtype=torch.uint8))
     try:
         with torch.random.fork_rng(devices=[]):
             act(image, mask)
     except Exception as error:  # whatever torchvision raises
-        names = ", ".join(section.name for section in config.augmentation)
-        raise ZddError(
-            f"augmentation = {names}: can't move masks with their images; choose simple or categorical"
-        ) from error
+        raise refused from error
 
 
 def _steps(act: Any) -> Iterator[Any]:

@@ -77,9 +77,9 @@ def prepare(
         raise ZddError(f"dataset.contamination = {settings.contamination}: only {_ANOMALIES} takes it; set it to 0")
     root = locate(settings.root)
     index = plugins.load("dataset", settings.name)
-    found: list[Found] = index(root, **settings.options)
     base = root if root.is_dir() else root.parent
-    found = sorted(splitting.with_groups(found, settings.group), key=lambda one: _key(one.path, base))
+    images = splitting.with_groups(index(root, **settings.options), settings.group)
+    found = sorted(images, key=lambda one: _key(one.path, base))
     if not found:
         raise ZddError(f"{root}: there is no image in it")
     seen = look_at_all([one.path for one in found], memory_of(root) if cache.cache else None)
@@ -96,14 +96,13 @@ def prepare(
         dataset = collapse(dataset)
     if one_class:
         dataset, notes = only_good(dataset, settings.contamination, settings.split.seed)
-        used = [i for i, record in enumerate(dataset.records) if record.split]
-        dataset, seen = replace(dataset, records=tuple(dataset.records[i] for i in used)), [seen[i] for i in used]
+        dataset, seen = _used(dataset, seen)
     facts = audit(dataset.records, dataset.classes, seen, preprocess, settings.leakage)
     notes += coverage_notes(facts["counts"], dataset.classes, dataset.has_good, one_class=one_class)
     notes += notes_on(facts, skipped)
-    dataset = replace(dataset, unknown=(*held_out, *unknowns.folder(settings.ood)))
     tell(notes)
-    return dataset, Audit(root=str(root), skipped=skipped, notes=notes, **facts)
+    audited = Audit(root=str(root), skipped=skipped, notes=notes, **facts)
+    return replace(dataset, unknown=(*held_out, *unknowns.folder(settings.ood))), audited
 
 
 def _dataset(
@@ -209,3 +208,9 @@ def _sha256(path: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
+
+
+def _used(dataset: Dataset, seen: list[Seen]) -> tuple[Dataset, list[Seen]]:
+    """Without the images that are in no split."""
+    rows = [i for i, record in enumerate(dataset.records) if record.split]
+    return replace(dataset, records=tuple(dataset.records[i] for i in rows)), [seen[i] for i in rows]

@@ -106,6 +106,9 @@ def _method_mistakes(config: Config) -> list[str]:
         lines.append(f"dataset.contamination: the model '{name}' learns from defects, too; take it out")
     if made.one_pass and config.trainer.devices > 1:
         lines.append(f"trainer.devices = {config.trainer.devices}: the model '{name}' learns on one device; set 1")
+    for option, off in (("accumulate", 1), ("gradient_clip", 0)):
+        if made.one_pass and getattr(config.trainer, option) != off:
+            lines.append(f"trainer.{option}: the model '{name}' has no gradients; set {off}")
     if made.masks and config.dataset.good_class is None:
         lines.append(
             f"dataset.good_class is null: the model '{name}' needs a good class, that of pixels without defect"

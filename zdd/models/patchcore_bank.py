@@ -130,7 +130,7 @@ def _taps(net: nn.Module, layers: list[str], image_size: tuple[int, int]) -> nn.
         taps = Taps(net, tuple(layers)).eval()
         with torch.no_grad():
             said = taps(image)
-    except (AttributeError, ValueError, IndexError) as error:
+    except (AttributeError, ValueError, IndexError, RuntimeError, AssertionError) as error:
         raise ZddError(f"{line} ({error})") from None
     sizes = [tap.shape[2:].numel() for tap in expected if tap.ndim == 4]
     if len(said) < len(layers) or len(sizes) < len(layers) or sizes != sorted(sizes, reverse=True):

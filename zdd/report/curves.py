@@ -151,7 +151,9 @@ def training(rows: Sequence[dict[str, float]]) -> dict[str, str]:
     epoch = [row["epoch"] for row in rows]
     kept = max((row["epoch"] for row in rows if row.get("best")), default=None)
     drawn = {}
-    wanted = {"loss": ("train/loss", "val/loss"), "quality": ("val/accuracy", "val/balanced_accuracy", "val/auroc")}
+    by_pixel = any(np.isfinite(row.get("val/iou", np.nan)) for row in rows)
+    quality = ("val/iou", "val/dice") if by_pixel else ("val/accuracy", "val/balanced_accuracy")
+    wanted = {"loss": ("train/loss", "val/loss"), "quality": (*quality, "val/auroc")}
     for name, columns in wanted.items():
         there = [column for column in columns if any(np.isfinite(row.get(column, np.nan)) for row in rows)]
         if not there:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from zdd import files
-from zdd.report import certainty, curves, style
+from zdd.report import certainty, curves, defects, style
 from zdd.report.sections import NAMES, mistake_card
 from zdd.report.summarise import EXPLAINED
 from zdd.report.words import percent
@@ -42,9 +42,14 @@ def page(group: Group, summary: dict[str, Any], reports: dict[str, dict[str, Any
 
 def _verdict(summary: dict[str, Any], reports: dict[str, dict[str, Any]]) -> str:
     has_good = next(iter(reports.values()))["has_good"]
-    wanted = ("defect_recall", "false_alarm_rate", "auroc") if has_good else ("accuracy", "balanced_accuracy", "f1")
+    wanted = (
+        ("defect_recall", "false_alarm_rate", "auroc", "iou") if has_good else ("accuracy", "balanced_accuracy", "f1")
+    )
     rows = {name: summary["test"][name] for name in wanted if name in summary["test"]}
-    tiles = [(NAMES[name], _form(name)(row["mean"]), _spread(name, row)) for name, row in rows.items()]
+    tiles = [
+        (NAMES.get(name) or defects.NAMES[name], _form(name)(row["mean"]), _spread(name, row))
+        for name, row in rows.items()
+    ]
     mean = {name: percent(row["mean"]) for name, row in summary["test"].items()}
     if {"defect_recall", "false_alarm_rate"} <= rows.keys():
         what = f"{mean['defect_recall']} of the defects caught, {mean['false_alarm_rate']} of the good parts stopped."
@@ -56,7 +61,7 @@ def _verdict(summary: dict[str, Any], reports: dict[str, dict[str, Any]]) -> str
 
 
 def _form(name: str) -> Callable[[float], str]:
-    return (lambda value: f"{value:.4f}") if name in ("auroc", "f1") else percent
+    return (lambda value: f"{value:.4f}") if name in ("auroc", "f1", "iou") else percent
 
 
 def _spread(name: str, row: dict[str, Any]) -> str:
@@ -74,7 +79,7 @@ def _table(summary: dict[str, Any]) -> str:
         deviation = "" if row["sd"] is None else f"{row['sd']:.4f}"
         rows.append(
             [
-                certainty.title(name) or NAMES.get(name, name),
+                certainty.title(name) or defects.title(name) or NAMES.get(name, name),
                 str(row["n"]),
                 f"{row['mean']:.4f}",
                 deviation,
@@ -88,8 +93,8 @@ def _table(summary: dict[str, Any]) -> str:
 
 def _side_by_side(reports: dict[str, dict[str, Any]]) -> str:
     points: dict[str, list[tuple[float, float, float] | None]] = {}
-    for name in SHOWN:
-        row = [_point(report["test"][name]) for report in reports.values()]
+    for name in (*SHOWN, *defects.BRIEF):
+        row = [_point(report["test"][name]) for report in reports.values() if name in report["test"]]
         if any(row):
             points[name.replace("_", " ")] = row
     caption = (

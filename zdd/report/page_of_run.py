@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zdd import files
-from zdd.report import certainty, certainty_curves, curves, facts, members, sections, style
+from zdd.report import certainty, certainty_curves, curves, defects, facts, kinds, members, sections, style
 from zdd.report.pictures import write_mistakes
 from zdd.report.sections import mistake_card
 from zdd.report.tested import Tested
@@ -45,7 +45,8 @@ def write(tested: Tested) -> None:
     report = facts.gather(tested, pictures)
     files.write_json(run.report_json, report)
     rows = sections.read_epochs(run.epochs)
-    svgs = curves.charts(tested) | certainty_curves.charts(tested) | (curves.training(rows) if rows else {})
+    svgs = curves.charts(tested) | certainty_curves.charts(tested) | defects.charts(tested)
+    svgs |= curves.training(rows) if rows else {}
     files.write_text(run.report, page(report, svgs, run.path))
 
 
@@ -65,9 +66,11 @@ def page(report: dict[str, Any], svgs: dict[str, str], run: Path) -> str:
         sections.verdict(report),
         "<h2>Figures</h2>",
         sections.figures(report),
+        kinds.section(report),
         members.section(report),
         "<h2>Curves</h2>",
         style.charts(drawn),
+        defects.section(report, svgs, run),
         certainty.section(report, svgs),
         "<h2>Mistakes</h2>",
         _gallery(report),
@@ -91,6 +94,9 @@ def _gallery(report: dict[str, Any]) -> str:
     mistakes, n = report["mistakes"], sum(report["n"].values())
     if not mistakes:
         return f"<p>None of the {n} test images was judged wrongly.</p>"
+    if report["defects"] and report["defects"]["review"]:
+        text = f"{len(mistakes)} of {n} test images were judged wrongly: see the pictures above, review/ and mistakes/."
+        return f"<p>{text}</p>"
     shown = mistakes[:GALLERY]
     rest = (
         f"The {len(shown)} most confident are shown" if len(shown) < len(mistakes) else "The most confident come first"

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from zdd.report import style
+from zdd.report import defects, style
 from zdd.report.pictures import embed
 from zdd.report.words import percent
 
@@ -35,6 +35,7 @@ NAMES = {
     "brier": "Brier score (0 is best)",
     "ece": "Calibration error, ECE (0 is best)",
 }
+NEVER = ("the model gives no probabilities", "the method tells good from defective only")  # not for want of images
 PAIRS = 50  # near-duplicates listed on the page
 
 
@@ -51,6 +52,7 @@ def verdict(report: dict[str, Any]) -> str:
         count = claims["missed"]
         below = f"of {count['n']} {count['unit']}, {count['events']} missed; 95 % confidence"
         tiles.append(("Defects that escape, at most", percent(count["at_most"]), below))
+    tiles += defects.tiles(report)
     tiles.append(("Test images", str(sum(report["n"].values())), _counted(report["n"])))
     head = f'<p class="head">{style.escape(said["headline"])}</p>'
     box = f'<div class="verdict">{head}{style.tiles(tiles)}{style.paragraphs(said["sentences"])}</div>'
@@ -84,6 +86,7 @@ def figures(report: dict[str, Any]) -> str:
 
 def _absent(report: dict[str, Any]) -> str:
     gone = [(name, figure) for name, figure in report["test"].items() if figure["value"] is None and name in NAMES]
+    gone = [(name, figure) for name, figure in gone if not figure["method"].endswith(NEVER)]
     each = "; ".join(f"{NAMES.get(name, name)} ({figure['method'].split(': ')[1]})" for name, figure in gone)
     return f"<p class=sub>There is no such figure here: {style.escape(each)}.</p>" if gone else ""
 

@@ -46,6 +46,8 @@ tr { break-inside:avoid }
 .mistakes .missed { border-top:6px solid #b3420a } .mistakes .false { border-top:6px solid #0b6fb8 }
 .mistakes .wrong { border-top:6px solid #5b4b8a }
 .mistakes figcaption { padding:6px 10px 8px; overflow-wrap:anywhere; color:var(--ink) }
+.review figure { margin:0 0 22px; border:1px solid var(--line); border-radius:6px; overflow:hidden }
+.review figcaption { padding:5px 10px 7px; overflow-wrap:anywhere }
 pre,code { font:13.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace }
 pre { background:var(--panel); border:1px solid var(--line); border-radius:6px; padding:12px 16px; overflow-x:auto;
   white-space:pre-wrap; overflow-wrap:anywhere }
