@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from drawn_part import draw_part
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests run side by side
 CLASSES = {"good": 13, "crack": 11, "dent mark": 7}  # a name with a space, a rare class, nothing divisible by 8
@@ -17,18 +16,6 @@ CLASSES = {"good": 13, "crack": 11, "dent mark": 7}  # a name with a space, a ra
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["ZDD_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-def draw_part(kind: str, seed: int) -> Image.Image:
-    """A grey plate, 44 x 36; a crack is a dark diagonal, a dent a bright disc."""
-    rng = np.random.default_rng(seed)
-    pixels = rng.normal(120, 12, (36, 44, 3)) + rng.normal(0, 10)
-    y, x = np.mgrid[:36, :44]
-    if kind == "crack":
-        pixels[np.abs(y - x + rng.integers(-6, 14)) < 3] -= 90
-    if kind == "dent mark":
-        pixels[(y - rng.integers(10, 26)) ** 2 + (x - rng.integers(10, 34)) ** 2 < 40] += 100
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="session")

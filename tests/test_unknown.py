@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import draw_part
+from drawn_part import draw_part
 from finished_run import finish, finish_group, settings
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
