@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from drawn_part import draw_part
+from PIL import Image
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests run side by side
 CLASSES = {"good": 13, "crack": 11, "dent mark": 7}  # a name with a space, a rare class, nothing divisible by 8
