@@ -21,8 +21,13 @@ FOLDERS = {
     "model": "models",
     "criterion": "models/criteria",
     "transfer": "models/transfer",
+    "explain": "explain",
 }
-FUNCTIONS = {"dataset": "index", "augmentation": "augment"}  # the other kinds export the class named like the file
+FUNCTIONS = {
+    "dataset": "index",
+    "augmentation": "augment",
+    "explain": "attribute",
+}  # the other kinds export the class named like the file
 PACKAGE = Path(__file__).parent
 REQUIRED = object()  # the default of a setting that has none
 

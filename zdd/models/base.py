@@ -44,6 +44,15 @@ class ZddModel(pl.LightningModule):
         self.recipe: Recipe | None = None
         self.channels_last = False
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What each column of `evidence` speaks for."""
+        return ("defect",)
+
+    def evidence(self, raw: Tensor, image: Tensor) -> Tensor:
+        """(B, T) from the net's raw output: how strongly it speaks for each target; differentiable, for explainers."""
+        return self.decode(raw, image).score[:, None]
+
     def loss(self, batch: Batch) -> Tensor:
         """The training loss of a batch, () and differentiable."""
         raise NotImplementedError
@@ -121,6 +130,22 @@ class ZddModel(pl.LightningModule):
         recipe = self.recipe
         epochs = self.scheduled_epochs(recipe.epochs)
         return optim.configure(self.groups, recipe.optimizer, recipe.scheduler, epochs, recipe.monitor)
+
+
+def class_targets(task: Task) -> tuple[str, ...]:
+    """The targets of a method that gives one number a class: the classes and, with a good one, any defect."""
+    return (*task.classes, "defect") if task.has_good else task.classes
+
+
+def class_evidence(logits: Tensor, task: Task) -> Tensor:
+    """(B, K) -> (B, T): the logits and, with a good class, the log-odds of any defect.
+
+    Probabilities saturate, and with them their gradients; that is why explainers take what lies before the softmax.
+    """
+    if not task.has_good:
+        return logits
+    odds = logits[:, 1:].logsumexp(1) if task.n_classes > 2 else logits[:, 1]  # a plain difference where it is one
+    return torch.cat((logits, (odds - logits[:, 0])[:, None]), dim=1)
 
 
 def predict_batch(model: ZddModel, image: Tensor) -> Prediction:

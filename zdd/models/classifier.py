@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from zdd import plugins
 from zdd.models import backbones, surgery, weights
-from zdd.models.base import ZddModel
+from zdd.models.base import ZddModel, class_evidence, class_targets
 from zdd.models.criteria.base import Criterion, in_full
 from zdd.models.transfer.base import Transfer
 from zdd.records import Batch, Prediction, Task
@@ -75,6 +75,15 @@ class Classifier(ZddModel):
     def val_loss(self, raw: Tensor, batch: Batch) -> Tensor:
         """(B,) loss of each image, times its class's weight."""
         return cast(Tensor, self.criterion(raw, batch["label"]))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The classes and, with a good one, any defect."""
+        return class_targets(self.task)
+
+    def evidence(self, raw: Tensor, image: Tensor) -> Tensor:
+        """(B, T): logits, and the log-odds of any defect."""
+        return class_evidence(raw, self.task)
 
     def decode(self, raw: Tensor, image: Tensor) -> Prediction:
         """Probabilities as the criterion means them; the score is P(any defect), or 1 - max without a good class."""

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zdd.models import backbones, surgery, weights
-from zdd.models.base import ZddModel
+from zdd.models.base import ZddModel, class_evidence, class_targets
 from zdd.records import Batch, Prediction, Task
 from zdd.settings import Amount, Backbone, Factor, Positive, Rate, Share
 
@@ -113,6 +113,15 @@ class Duq(ZddModel):
     def val_loss(self, raw: Tensor, batch: Batch) -> Tensor:
         """(B,) binary cross-entropy of each image."""
         return binary_cross_entropy(raw, batch["label"])
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The classes and, with a good one, any defect."""
+        return class_targets(self.task)
+
+    def evidence(self, raw: Tensor, image: Tensor) -> Tensor:
+        """(B, T): logarithms of the kernels, and of their share's odds of any defect."""
+        return class_evidence(raw, self.task)
 
     def decode(self, raw: Tensor, image: Tensor) -> Prediction:
         """Probabilities are the kernels' shares; the uncertainty is 1 - the largest kernel, however large its share."""

@@ -86,6 +86,10 @@ class Unet(ZddModel):
         losses = LOSSES[self.loss_name](logits, mask)
         return losses if logits.shape[1] == 2 else losses + unet_losses.kind(logits, mask)
 
+    def evidence(self, raw: Tensor, image: Tensor) -> Tensor:
+        """(B, 1): the mean logit of a defect over the pixels; the score itself counts pixels, which has no gradient."""
+        return unet_losses.defect_logit(raw).mean((1, 2))[:, None]
+
     def decode(self, raw: Tensor, image: Tensor) -> Prediction:
         """The map is the probability of any defect; the label is the kind that most defective pixels are of, or 0."""
         p = unet_losses.defect_logit(raw).sigmoid()

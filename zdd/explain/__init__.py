@@ -1,0 +1,1 @@
+"""Where a network looks: one explainer a file, each exporting `attribute`; and how far it can be trusted."""
