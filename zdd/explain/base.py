@@ -14,7 +14,7 @@ UNRELIABLE = 0.05  # error of completeness above which a map is not what it clai
 Evidence = Callable[[Tensor, Tensor], Tensor]
 
 
-class Unfit(ZddError):
+class Unfit(ZddError):  # noqa: N818 (reads as what it is)
     """This explainer can't be right for this network; one line that says why and what to take instead."""
 
 
@@ -58,7 +58,8 @@ class Attribution:
     """What an explainer says of a batch.
 
     Args:
-        values: (B, 1, H, W) float32 on the network's input; signed where the explainer says `SIGNED`, else not negative.
+        values: (B, 1, H, W) float32 on the network's input; signed where the explainer says `SIGNED`, else
+            not negative.
         error: (B,) by how much the values fail to add up to the score's difference from the baseline's, as a share of
             it; None of methods that don't promise that they do.
     """
