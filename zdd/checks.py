@@ -69,6 +69,8 @@ def _part(name: str, given: Any, found: list[Mistake]) -> Any:
             return plugin_section(name, (name,), given, found)
         case "augmentation":
             return _augmentations(given, found)
+        case "explain":
+            return _explainers(given, found)
         case "optimizer":
             return _torch(OptimizerSettings, name, given, found)
         case "scheduler":
@@ -153,6 +155,12 @@ def _augmentations(given: Any, found: list[Mistake]) -> list[Section]:
     if not isinstance(given, list):
         return [_augmentation(("augmentation",), given, found)]
     return [_augmentation(("augmentation", place), item, found) for place, item in enumerate(given)]
+
+
+def _explainers(given: Any, found: list[Mistake]) -> list[Section]:
+    if not isinstance(given, list):
+        return [plugin_section("explain", ("explain",), given, found)]
+    return [plugin_section("explain", ("explain", place), item, found) for place, item in enumerate(given)]
 
 
 def _augmentation(key: Key, given: Any, found: list[Mistake]) -> Section:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from zdd.errors import ZddError
@@ -103,10 +104,18 @@ def load(kind: str, name: str) -> Any:
     Raises:
         ZddError: If there is no such plug-in; the message names the nearest.
     """
+    return getattr(module(kind, name), available(kind)[name].export)
+
+
+def module(kind: str, name: str) -> ModuleType:
+    """Import a plug-in's file, for what it says beside its export.
+
+    Raises:
+        ZddError: As `load`.
+    """
     if name not in available(kind):
         raise ZddError(unknown(kind, name))
-    module = ".".join(["zdd", *FOLDERS[kind].split("/"), name])
-    return getattr(importlib.import_module(module), available(kind)[name].export)
+    return importlib.import_module(".".join(["zdd", *FOLDERS[kind].split("/"), name]))
 
 
 def unknown(kind: str, name: str) -> str:

@@ -54,6 +54,8 @@ def _section(name: str, schema: Schema, default: Any) -> Schema:
             return about | _plugin(name)
         case "dataset":
             return about | _plugin(name, _model(DatasetSettings, default))
+        case "explain":
+            return about | {"anyOf": [_plugin(name), {"type": "array", "items": _plugin(name)}]}
         case "augmentation":
             one = [_plugin(name), _torch("A class of torchvision.transforms.v2.")]
             return about | {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}]}

@@ -30,6 +30,7 @@ def _known_backbone(name: str) -> str:
     raise ValueError(f"there is no such backbone; {hint}")
 
 
+Baseline = Annotated[Literal["black", "mean", "blur"], Field()]  # the image that an attribution compares with
 Backbone = Annotated[
     str,
     AfterValidator(_known_backbone),
@@ -164,5 +165,6 @@ class Config(Strict):
     threshold: ThresholdSettings
     mm_per_pixel: Rate | None  # of the original pictures; defect areas are then given in mm2, too
     grades: list[Grade]  # by defect area, with discounts
+    explain: list[Section]  # explainers of which a test adds pictures to its report
     loader: LoaderSettings
     trainer: TrainerSettings

@@ -26,11 +26,13 @@ class Subject:
         net: Normalised images (B, 3, H, W) -> raw output.
         evidence: Raw output and images -> (B, T), differentiable; one column a target.
         own: Images -> (B, 1, H, W), the method's own map; None: it has none.
+        black: What a normalised image has where a picture is black, one number a channel; None: not known.
     """
 
     net: nn.Module
     evidence: Evidence
     own: Callable[[Tensor], Tensor] | None = None
+    black: tuple[float, ...] | None = None
 
     def score(self, image: Tensor, target: Tensor) -> Tensor:
         """(B, 3, H, W), (B,) -> (B,) evidence for each image's target."""

@@ -1,15 +1,12 @@
 """The image without information that an image is compared with."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from zdd.errors import ZddError
 from zdd.explain.base import Subject
-
-Baseline = Literal["black", "mean", "blur"]
+from zdd.settings import Baseline
 
 BLUR = 1 / 16  # standard deviation as a share of the shorter side: 14 pixels of 224, more than most defects' width
 
@@ -28,7 +25,7 @@ def reference(subject: Subject, image: Tensor, kind: Baseline) -> Tensor:
     if kind == "blur":
         return blurred(image, BLUR * min(image.shape[-2:]))
     # One number a channel, what a normalised image has where a picture is black.
-    black = getattr(subject, "black", None)
+    black = subject.black
     if black is None:
         raise ZddError("baseline = 'black': not known for this network, since its normalisation is not; take 'mean'")
     colour = torch.as_tensor(black, dtype=image.dtype, device=image.device)

@@ -5,9 +5,9 @@ from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from zdd.explain.base import BATCH, Attribution, Subject, incompleteness
-from zdd.explain.baseline import Baseline, reference
+from zdd.explain.baseline import reference
 from zdd.explain.chunks import in_chunks
-from zdd.settings import Positive
+from zdd.settings import Baseline, Positive
 
 SIGNED = True
 
