@@ -15,7 +15,7 @@ from zdd.report.tested import Tested
 from zdd.report.words import percent
 
 WIDTH = 1600  # of a picture on the page, pixels
-SHOWN = {"mistakes": 10, "worst": 8, "good": 3}  # pictures on the page; review/ holds more
+SHOWN = 14  # pictures on the page; review/ holds more
 NAMES = {
     "iou": "Overlap of found and true pixels (IoU), all images together",
     "dice": "The same as Dice (F1 of the pixels)",
@@ -57,7 +57,7 @@ def gather(tested: Tested) -> dict[str, Any] | None:
     if tally is None:
         return None
     rows = tally.rows()
-    wanted = [row for row in review.select(tested, **SHOWN) if row in tested.review]
+    wanted = [row for row in review.select(tested, most=SHOWN) if row in tested.review]
     graded = tally.scale.grades
     table = {"names": grades.names(graded), "confusion": tally.grade_confusion().tolist()} if graded else None
     return {
