@@ -88,9 +88,10 @@ def test_what_is_refused() -> None:
     assert math.isnan(localisation.pixel_auc(np.ones((4, 4)), np.ones((4, 4), dtype=bool)))
 
 
-@pytest.mark.parametrize(("side", "size"), [(32, "small"), (33, "medium"), (96, "medium"), (97, "large")])
-def test_sizes_are_those_of_regions(side: int, size: str) -> None:
-    mask = np.zeros((480, 640), dtype=bool)
-    mask[:side, :side] = True
-    mask[0, 0] = side not in (32, 96)  # one pixel less than COCO's limits, which belong to the next size
+@pytest.mark.parametrize(
+    ("pixels", "size"),
+    [(32**2 - 1, "small"), (32**2, "medium"), (96**2 - 1, "medium"), (96**2, "large")],  # COCO's, of a VGA picture
+)
+def test_sizes_are_those_of_regions(pixels: int, size: str) -> None:
+    mask = (np.arange(640 * 480) < pixels).reshape(480, 640)
     assert localisation.size_class(mask, regions.SIZES) == size
