@@ -26,15 +26,17 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Span:
-    """The one scale of all heat maps of a method, from 0.
+    """The one scale of all heat maps of a method, from 0, or symmetric about 0.
 
     Args:
         high: The end; what is above looks like it.
-        threshold: From which a pixel counts as defective.
+        threshold: From which a pixel counts as defective; infinite: there is none.
+        signed: It starts at `-high`, and 0 lies in the middle.
     """
 
     high: float
-    threshold: float
+    threshold: float = math.inf
+    signed: bool = False
 
     @classmethod
     def of(cls, threshold: float | None, peaks: NDArray[np.float64] | None = None) -> "Span":
@@ -44,10 +46,15 @@ class Span:
         high = float(peaks.max()) if peaks is not None and len(peaks) else 0.0
         return cls(high if high > 0 else 1.0, math.inf if threshold is None else threshold)
 
+    @property
+    def low(self) -> float:
+        """Where it starts."""
+        return -self.high if self.signed else 0.0
+
     def colours(self, values: NDArray[np.float32]) -> Bytes:
-        """(H, W) of a map -> (H, W, 3), from black to yellow and white."""
-        share = np.clip(values / self.high, 0, 1)
-        return np.asarray(mpl.colormaps["inferno"](share, bytes=True))[..., :3]
+        """(H, W) of a map -> (H, W, 3): from black to yellow and white; a signed one from blue over white to red."""
+        share = np.clip((values - self.low) / (self.high - self.low), 0, 1)
+        return np.asarray(mpl.colormaps["RdBu_r" if self.signed else "inferno"](share, bytes=True))[..., :3]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from zdd.report.pictures import TEXT, upright, write_line
 SMALLEST, LARGEST = 320, 640  # longest side of a panel, pixels
 WIDEST = 7.4  # width of all panels, in heights of one, before they stand in two rows and more
 GAP, LINE = 12, 22  # pixels
-INK, PAPER = "#1B2733", "#FFFFFF"
+INK, PAPER, EDGE = "#1B2733", "#FFFFFF", "#AEB8C2"
 
 Legend = Sequence[tuple[str, str]]  # colour and what it means
 
@@ -80,10 +80,7 @@ class View:
 
     def panels(self, path: str, sight: Sight) -> list[Panel]:
         """Image, reconstruction, heat map, truth, prediction and difference: those that there are, in this order."""
-        original = upright(path)
-        size = shown(original.size, max(SMALLEST, min(LARGEST, *self._content(original.size))))
-        frame = Frame.of(self.preprocess.box(*original.size), self.preprocess.size, size)
-        picture = frame.dimmed(np.asarray(original.resize(size)))
+        picture, frame = opened(path, self.preprocess)
         found = [Panel("image", picture)]
         if sight.drawn is not None:
             drawn = frame.picture(Image.fromarray(sight.drawn), Image.Resampling.BILINEAR)
@@ -115,10 +112,23 @@ class View:
         there = [int(k) for k in np.unique(classes) if k]
         return [(colours[(k - 1) % len(colours)], self.classes[k]) for k in there] or [(INK, "no defect")]
 
-    def _content(self, size: tuple[int, int]) -> tuple[int, int]:
-        """What the network's input holds of a picture, pixels: it need not be shown larger."""
-        fitted = self.preprocess.box(*size).fitted
-        return min(fitted[0], self.preprocess.size[1]), min(fitted[1], self.preprocess.size[0])
+
+def opened(
+    path: str, preprocess: Preprocess, sides: tuple[int, int] = (SMALLEST, LARGEST)
+) -> tuple[NDArray[np.uint8], Frame]:
+    """A picture as it is shown, (h, w, 3), and how the network's input lies on it.
+
+    Args:
+        path: The original.
+        preprocess: What brings it to the network.
+        sides: Smallest and largest length of its longer side; it need not be larger than what the network is given.
+    """
+    original = upright(path)
+    box = preprocess.box(*original.size)
+    given = min(box.fitted[0], preprocess.size[1]), min(box.fitted[1], preprocess.size[0])
+    size = shown(original.size, max(sides[0], min(sides[1], *given)))
+    frame = Frame.of(box, preprocess.size, size)
+    return frame.dimmed(np.asarray(original.resize(size))), frame
 
 
 def shown(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -171,22 +181,28 @@ def _put(canvas: Image.Image, panel: Panel, at: tuple[int, int], width: int) -> 
     canvas.paste(Image.fromarray(panel.pixels), (x, y + LINE))
     below = y + LINE + panel.pixels.shape[0] + GAP // 2
     if panel.span is not None:
-        _scale(canvas, panel.span, (x, below), panel.pixels.shape[1] if panel.pixels.shape[1] > 80 else width)
+        ruler(canvas, panel.span, (x, below), panel.pixels.shape[1] if panel.pixels.shape[1] > 80 else width)
     for i, (colour, text) in enumerate(panel.legend):
         line = below + i * LINE
         draw.rectangle((x, line + 3, x + 14, line + 17), fill=colour, outline=INK)
         write_line(draw, (x + 22, line), text, width - 22, size=15, fill=INK)
 
 
-def _scale(canvas: Image.Image, span: Span, at: tuple[int, int], width: int) -> None:
-    """The colour bar of a heat map, with the threshold marked."""
+def ruler(canvas: Image.Image, span: Span, at: tuple[int, int], width: int) -> None:
+    """The colour bar of a heat map with its ends, and the threshold or, of a signed one, 0 marked."""
     draw, (x, y) = ImageDraw.Draw(canvas), at
-    ramp = np.linspace(0, span.high, width, dtype=np.float32)[None].repeat(14, axis=0)
+    ramp = np.linspace(span.low, span.high, width, dtype=np.float32)[None].repeat(14, axis=0)
     canvas.paste(Image.fromarray(span.colours(ramp)), (x, y))
     font = ImageFont.load_default(14)
-    end = "1" if span.high == 1 else f"{span.high:.3g} and more"  # a probability has no more
-    draw.text((x, y + 18), "0", font=font, fill=INK)
+    start = f"{span.low:.3g} and less" if span.signed else "0"
+    end = "1" if span.high == 1 and not span.signed else f"{span.high:.3g} and more"  # a probability has no more
+    if draw.textlength(f"{start}   0   {end}", font=font) > width:
+        start, end = start.split()[0], end.split()[0]
+    draw.text((x, y + 18), start, font=font, fill=INK)
     draw.text((x + width - draw.textlength(end, font=font), y + 18), end, font=font, fill=INK)
+    if span.signed:
+        draw.rectangle((x, y, x + width - 1, y + 13), outline=EDGE)  # its middle is as white as the paper
+        draw.text((x + width / 2 - draw.textlength("0", font=font) / 2, y + 18), "0", font=font, fill=INK)
     if span.threshold <= span.high:
         mark = x + round((width - 1) * span.threshold / span.high)
         draw.line((mark, y - 3, mark, y + 17), fill="#00D0FF", width=2)
