@@ -12,13 +12,13 @@ from PIL import Image, ImageDraw
 from zdd.preprocess import Preprocess
 from zdd.report.attribution import DOUBTED, OPEN, colour_of, seen, target
 from zdd.report.heat import Bytes, Span
-from zdd.report.panels import GAP, INK, LINE, PAPER, bar_height, heading, opened, ruler
+from zdd.report.panels import GAP, INK, LINE, PAPER, SMALLEST, bar_height, heading, opened, ruler
 from zdd.report.pictures import write_line
 
-SIDE, WIDE = 224, 1600  # of a small picture; of a whole sheet, pixels
-COLUMNS = 3  # pairs of original and overlay beside each other
+SIDE, WIDE = 224, 1660  # longest side of a small picture; of a sheet, pixels
 MOST, FEW = 24, 8  # images on a contact sheet; in a comparison
 STRIP = 6  # height of an image's coloured strip
+UNRELIABLE = "UNRELIABLE"
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Shown:
     @property
     def doubt(self) -> str:
         """Why it is not to be believed; empty: nothing is known against it."""
-        return "UNRELIABLE" if self.about["unreliable"] else ""
+        return UNRELIABLE if self.about["unreliable"] else ""
 
-    def find(self, path: str) -> int | None:
-        """The row of an image."""
-        return next((at for at, row in enumerate(self.rows) if row["image"] == path), None)
+    def find(self, row: dict[str, Any]) -> int | None:
+        """Number of the row of the same image."""
+        return next((at for at, own in enumerate(self.rows) if own["image"] == row["image"]), None)
 
 
 def chosen(rows: Sequence[dict[str, Any]], most: int) -> list[int]:
@@ -68,88 +68,99 @@ def sheet(shown: Shown, preprocess: Preprocess, *, most: int = MOST) -> Image.Im
         ValueError: If there is no image.
         OSError: If one can't be read.
     """
-    rows = chosen(shown.rows, most)
-    cells = [_cell(shown.rows[row], _pictures([shown], [row], preprocess, SIDE), SIDE) for row in rows]
-    if not cells:
-        raise ValueError("a contact sheet of no images")
-    lines = [*_head(shown, len(rows)), *([f"{shown.doubt} for this network: don't believe it"] if shown.doubt else [])]
-    across, width, height = min(COLUMNS, len(cells)), cells[0].width + GAP, cells[0].height + GAP
-    top, bottom = bar_height(lines), 2 * LINE + GAP
-    size = (across * width + GAP, top + GAP + -(-len(cells) // across) * height + bottom)
-    canvas = Image.new("RGB", size, PAPER)
-    heading(canvas, lines, DOUBTED if shown.doubt else OPEN)
-    for i, cell in enumerate(cells):
-        canvas.paste(cell, (GAP + i % across * width, top + GAP + i // across * height))
-    ruler(canvas, shown.span, (GAP, size[1] - bottom), min(2 * SIDE, size[0] - 2 * GAP))
+    rows = [shown.rows[at] for at in chosen(shown.rows, most)]
+    lines = [*_head(shown, rows), *([f"{shown.doubt} for this network: don't believe it"] if shown.doubt else [])]
+    cells = _cells(rows, [_pictures({"": shown}, row, preprocess) for row in rows], [])
+    canvas, end = _laid(cells, lines, DOUBTED if shown.doubt else OPEN, below=2 * LINE + GAP)
+    ruler(canvas, shown.span, (GAP, end), min(2 * SIDE, canvas.width - 2 * GAP))
     return canvas
 
 
 def beside(title: str, shown: dict[str, Shown], preprocess: Preprocess, *, most: int = FEW) -> Image.Image:
-    """The same images by several explainers, or by one explainer in several runs: a line an image, each on its scale.
+    """The same images by several explainers, or by one explainer in several runs; each of them on its own one scale.
 
     Args:
         title: Of the whole.
-        shown: By the name of its column.
+        shown: By the name of an explainer or a run.
         preprocess: What brings the originals to the network.
-        most: Images; those that are in every column.
+        most: Images; those that all have.
 
     Raises:
-        ValueError: If no image is in every column.
+        ValueError: If there is no image that all have.
         OSError: If one can't be read.
     """
-    columns, first = list(shown.values()), next(iter(shown.values()))
-    common = [row for row in first.rows if all(each.find(row["image"]) is not None for each in columns)]
-    if not common:
-        raise ValueError("no image was explained by all")
-    side = max(96, min(SIDE, WIDE // (len(columns) + 1) - GAP))
-    cells = []
-    for row in (common[at] for at in chosen(common, most)):
-        numbers = [each.find(row["image"]) for each in columns]
-        cells.append(_cell(row, _pictures(columns, [n for n in numbers if n is not None], preprocess, side), side))
-    top, height = bar_height([title]), cells[0].height + GAP
-    notes = LINE if any(each.doubt for each in columns) else 0
-    start = top + LINE + notes + GAP
-    canvas = Image.new("RGB", (cells[0].width + 2 * GAP, start + len(cells) * height), PAPER)
-    heading(canvas, [title], OPEN)
-    _titles(canvas, {"image": "", **{name: each.doubt for name, each in shown.items()}}, top, side)
-    for i, cell in enumerate(cells):
-        canvas.paste(cell, (GAP, start + i * height))
-    return canvas
+    first, *others = shown.values()
+    common = [row for row in first.rows if all(each.find(row) is not None for each in others)]
+    rows = [common[at] for at in chosen(common, most)]
+    titles = ["image", *(f"{name} {each.doubt}".rstrip() for name, each in shown.items())]
+    cells = _cells(rows, [_pictures(shown, row, preprocess) for row in rows], titles)
+    return _laid(cells, [title, _marks(first, rows)], OPEN)[0]
 
 
-def _head(shown: Shown, n: int) -> list[str]:
+def _head(shown: Shown, rows: Sequence[dict[str, Any]]) -> list[str]:
     targets = sorted({row["target"] for row in shown.rows})
     of = f"of {target(targets[0])}" if len(targets) == 1 else "of each image's class"
-    what = "red speaks for, blue against" if shown.about["signed"] else "the brighter, the more it matters"
-    of_all = f" of {len(shown.rows)}" if n < len(shown.rows) else ""
-    return [f"{shown.about['variant']}: evidence {of}", f"{n}{of_all} images; {what}; one scale"]
+    what = "red speaks for it, blue against it" if shown.about["signed"] else "the brighter, the more it matters"
+    n = f"{len(rows)} of {len(shown.rows)}" if len(rows) < len(shown.rows) else str(len(rows))
+    return [f"{shown.about['variant']}: evidence {of}", f"{n} images; {what}; one scale. {_marks(shown, rows)}"]
 
 
-def _titles(canvas: Image.Image, columns: dict[str, str], top: int, side: int) -> None:
-    draw = ImageDraw.Draw(canvas)
-    for k, (text, note) in enumerate(columns.items()):
-        x = GAP + k * (side + GAP)
-        write_line(draw, (x, top + GAP // 2), text, side, size=16, fill=INK)
-        write_line(draw, (x, top + GAP // 2 + LINE), note, side, size=15, fill=DOUBTED)
+def _marks(shown: Shown, rows: Sequence[dict[str, Any]]) -> str:
+    """What strips and lines mean."""
+    strip = "" if all(row["true"] is None for row in rows) else "Strip: green judged rightly, orange wrongly. "
+    known = any(shown.truth(n) is not None for row in rows if (n := shown.find(row)) is not None)
+    return f"{strip}{'Green line: the true defect.' if known else ''}".rstrip()
 
 
-def _pictures(columns: Sequence[Shown], rows: Sequence[int], preprocess: Preprocess, side: int) -> list[Bytes]:
-    """The original and an overlay for each column, at most `side` long."""
-    picture, frame = opened(columns[0].rows[rows[0]]["image"], preprocess, (side, side))
-    each = zip(columns, rows, strict=True)
-    return [picture, *(seen(picture, frame, one.values(row), one.span, one.truth(row)) for one, row in each)]
+def _laid(cells: Sequence[Image.Image], lines: Sequence[str], colour: str, below: int = 0) -> tuple[Image.Image, int]:
+    """Cells of one size in rows below a bar with text, and where the free space below them starts."""
+    if not cells:
+        raise ValueError("a contact sheet of no images")
+    width, height = cells[0].width + GAP, cells[0].height + GAP
+    across, top = min(max(1, WIDE // width), len(cells)), bar_height(lines) + GAP
+    end = top + -(-len(cells) // across) * height
+    canvas = Image.new("RGB", (max(across * width + GAP, 2 * SMALLEST), end + below), PAPER)
+    heading(canvas, lines, colour)
+    for i, cell in enumerate(cells):
+        canvas.paste(cell, (GAP + i % across * width, top + i // across * height))
+    return canvas, end
 
 
-def _cell(row: dict[str, Any], pictures: Sequence[Bytes], side: int) -> Image.Image:
-    """One image: a strip of colour, its pictures beside each other, and a line of text."""
-    width, high = len(pictures) * (side + GAP) - GAP, pictures[0].shape[0]
-    cell = Image.new("RGB", (width, STRIP + side + LINE), PAPER)
+def _pictures(shown: dict[str, Shown], row: dict[str, Any], preprocess: Preprocess) -> list[Bytes]:
+    """The original and an overlay by each."""
+    picture, frame = opened(row["image"], preprocess, (SIDE, SIDE))
+    there = [(each, each.find(row)) for each in shown.values()]
+    return [picture, *(seen(picture, frame, e.values(n), e.span, e.truth(n)) for e, n in there if n is not None)]
+
+
+def _cells(
+    rows: Sequence[dict[str, Any]], pictures: Sequence[Sequence[Bytes]], titles: Sequence[str]
+) -> list[Image.Image]:
+    """A cell an image, all of the size that the largest pictures need."""
+    if not rows:
+        return []
+    high, wide = np.array([each.shape[:2] for some in pictures for each in some]).max(0).tolist()
+    return [
+        _cell(row, some, titles, (high, max(wide, SMALLEST // 2))) for row, some in zip(rows, pictures, strict=True)
+    ]
+
+
+def _cell(row: dict[str, Any], pictures: Sequence[Bytes], titles: Sequence[str], size: tuple[int, int]) -> Image.Image:
+    """One image: a strip of colour and a line of text, then its pictures with their titles, in rows."""
+    high, wide = size
+    lines = -(-len(pictures) // max(1, WIDE // (wide + GAP)))
+    across, named = -(-len(pictures) // lines), LINE if titles else 0  # rows of nearly the same length
+    width, height = across * (wide + GAP) - GAP, high + named + GAP // 2
+    cell = Image.new("RGB", (width, STRIP + LINE + lines * height), PAPER)
     draw = ImageDraw.Draw(cell)
     draw.rectangle((0, 0, width, STRIP - 1), fill=colour_of(row))
+    write_line(draw, (0, STRIP), _caption(row), width, size=15, fill=INK)
     for k, picture in enumerate(pictures):
-        x = k * (side + GAP) + (side - picture.shape[1]) // 2
-        cell.paste(Image.fromarray(picture), (x, STRIP + (side - high) // 2))
-    write_line(draw, (0, STRIP + side + 2), _caption(row), width, size=15, fill=INK)
+        x, y = k % across * (wide + GAP), STRIP + LINE + k // across * height
+        if titles:
+            write_line(draw, (x, y), titles[k], wide, size=15, fill=DOUBTED if UNRELIABLE in titles[k] else INK)
+        h, w = picture.shape[:2]
+        cell.paste(Image.fromarray(picture), (x + (wide - w) // 2, y + named + (high - h) // 2))
     return cell
 
 
