@@ -95,6 +95,16 @@ def predict(args: Args) -> Result:
     return predict.predict(args.run_path, args.images, out=args.out, device=args.device)
 
 
+def explain(args: Args) -> Result:
+    """Explain what finished runs say of images."""
+    from zdd import explaining
+
+    wish = explaining.Wish(tuple(args.variant), args.which, args.n, tuple(args.images), args.npy)
+    result = explaining.explain(args.run_path, wish, device=args.device)
+    tables.say(f"pictures: {result['folder']}")
+    return result
+
+
 def models(_: Args) -> Result:
     """List the backbones."""
     from zdd.models import table
@@ -205,6 +215,24 @@ VERBS = {
             DEVICE,
         ),
         ("runs/casting_mobilenet/latest part.png", "runs/casting_mobilenet/latest new_parts/ --out verdicts.csv"),
+    ),
+    "explain": Verb(
+        "Show where finished runs look: which pixels speak for a verdict.",
+        explain,
+        (
+            argument("run_path", "one run, or a group of runs: runs/NAME/latest", metavar="RUN", type=Path),
+            argument("--variant", "explainers (integrated_gradients)", nargs="+", default=[], metavar="NAME"),
+            argument("--images", "other images than test images", nargs="+", default=[], type=Path, metavar="PATH"),
+            argument("--class", "defect, predicted, true or a class's name", dest="which", metavar="NAME"),
+            argument("--n", "at most so many test images, evenly from the classes (100)", type=int, default=100),
+            argument("--npy", "keep the attributions, too, as arrays", action="store_true"),
+            DEVICE,
+        ),
+        (
+            "runs/casting_mobilenet/latest",
+            "runs/casting_mobilenet/latest/run_0 --variant grad_cam occlusion --n 20",
+            "runs/casting_mobilenet/latest/run_0 --images part.png --class predicted --npy",
+        ),
     ),
     "models": Verb("List the backbones with their size and cost.", models, (), ("",)),
     "data": Verb(

@@ -16,5 +16,6 @@ def attribute(subject: Subject, image: Tensor, target: Tensor) -> Attribution:
         image: (B, 3, H, W) normalised.
         target: (B,) int64, columns of the evidence.
     """
+    image = image.detach().clone().requires_grad_()
     gradient = Saliency(subject.module()).attribute(image, target=target)
     return Attribution(gradient.amax(1, keepdim=True))
