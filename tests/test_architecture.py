@@ -36,7 +36,18 @@ RANKS = {
     },
     4: {"trained", "evaluate", "dashboard", "report"},
     5: {"experiment", "training", "environment"},
-    6: {"examine", "ensemble", "predict", "attributions", "explained", "explaining", "scoring", "search", "launch", "serve"},
+    6: {
+        "examine",
+        "ensemble",
+        "predict",
+        "attributions",
+        "explained",
+        "explaining",
+        "scoring",
+        "search",
+        "launch",
+        "serve",
+    },
     7: {"tables", "verbs", "cli"},
 }
 OWN_FOLDER = {"experiment": "training"}  # a file whose parts lie in a folder of another name

@@ -46,7 +46,7 @@ def _grade(name: str, above: float, discount: float) -> dict[str, Any]:
         (
             {"model": {"gp_const": 0.1}},
             "model.gp_const = 0.1 (here): the model 'classifier' takes no gp_const; "
-            "it takes: backbone, weights, transfer, dropout",
+            "it takes: backbone, weights, transfer, stem, dropout (gp_const is a setting of duq)",
         ),
         (
             {"criterion": {"gamma": 2.0}},
@@ -289,7 +289,7 @@ def test_a_data_set_must_be_named_and_have_a_place() -> None:
     _, found = checks.check(plain(layers.defaults()))
     lines = [mistake.line("here") for mistake in found]
     assert lines == [
-        "dataset.name (here): must be the name of a dataset; there are: csv, folder, labels",
+        "dataset.name (here): must be the name of a dataset; there are: csv, folder, labels, masks, mvtec, ok_ng",
         "dataset.root (here): must be given: a text",
     ]
 

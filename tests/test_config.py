@@ -119,7 +119,7 @@ def test_shipped_experiments_are_right_and_short(path: Path) -> None:
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_a_complete_configuration_is_an_experiment_that_means_the_same(path: Path, tmp_path: Path) -> None:
-    loaded = config.load(path.stem, ["scheduler=null", "model.transfer=layer_wise", "image_size=[64, 96]"])
+    loaded = config.load(path.stem, ["scheduler=null", 'explain=["saliency"]', "image_size=[64, 96]"])
     complete = config.as_dict(loaded.config)
     assert config.from_dict(complete) == loaded.config
     assert json.loads(json.dumps(complete)) == complete  # plain JSON
@@ -128,7 +128,7 @@ def test_a_complete_configuration_is_an_experiment_that_means_the_same(path: Pat
     assert config.load(str(printed)).config == loaded.config
 
 
-@pytest.mark.parametrize("kind", ["model", "criterion", "augmentation", "transfer"])
+@pytest.mark.parametrize("kind", ["model", "criterion", "augmentation", "transfer", "explain"])
 def test_every_plug_in_survives_being_written_and_read(write: Write, kind: str) -> None:
     for name in plugins.available(kind):
         setting = "model.transfer" if kind == "transfer" else kind

@@ -87,6 +87,7 @@ def test_settings_are_described_with_their_defaults() -> None:
     assert properties["epochs"]["default"] == 40
     assert properties["trainer"]["properties"]["accumulate"]["description"].startswith("batches whose gradients")
     [_, classifier] = properties["model"]["anyOf"]
-    backbone = classifier["properties"]["backbone"]
+    takes = {each["if"]["properties"]["name"]["const"]: each["then"] for each in classifier["allOf"]}
+    backbone = takes["classifier"]["properties"]["backbone"]
     assert backbone["default"] == "mobilenet_v2"
     assert backbone["description"]

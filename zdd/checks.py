@@ -93,7 +93,7 @@ def _named(key: Key, given: Any, example: str, found: list[Mistake]) -> dict[str
 def plugin_section(kind: str, key: Key, given: Any, found: list[Mistake]) -> Section:
     """A plug-in by name with its settings, complete and checked; what is wrong is added to `found`."""
     known = available(kind)
-    section = _named(key, given, next(iter(known), "..."), found)
+    section = _named(key, given, "classifier" if kind == "model" else next(iter(known), "..."), found)
     if section is None:
         return NOTHING
     name = section.get("name", ABSENT)

@@ -103,10 +103,13 @@ def _plugin(kind: str, shared: dict[str, Schema] | None = None) -> Schema:
     found = {
         name: {option: _option(kind, name, option) for option in each.options} for name, each in available(kind).items()
     }
-    properties: dict[str, Schema] = {}
+    said: dict[str, list[Schema]] = {}
     for own in found.values():
-        for option, schema in own.items():  # what two plug-ins say differently is told apart by the name
-            properties[option] = schema if properties.get(option, schema) == schema else {}
+        for option, schema in own.items():
+            if schema not in said.setdefault(option, []):
+                said[option].append(schema)
+    # What plug-ins say differently is told apart by the name; without one it may be any of them.
+    properties = {option: each[0] if len(each) == 1 else {"anyOf": each} for option, each in said.items()}
     names = {
         "enum": list(found),
         "description": " ".join(f"{name}: {each.about}" for name, each in available(kind).items()),
