@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zdd import files, stats
-from zdd.report import certainty, defects, kinds, words
+from zdd.report import certainty, defects, explained, kinds, words
 from zdd.report.pictures import kind_of
 from zdd.report.tested import Tested
 
@@ -41,6 +41,7 @@ def gather(tested: Tested, pictures: dict[int, Path]) -> dict[str, Any]:
         "certainty": certainty.gather(tested),
         "defects": defects.gather(tested),
         "kinds": kinds.gather(tested),
+        "explained": explained.gather(run),
         "members": stored.get("members"),
         "mistakes": [_mistake(tested, row, pictures[row]) for row in tested.mistakes],
         "data": audit,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from zdd import files
-from zdd.report import certainty, curves, defects, style
+from zdd.report import certainty, curves, defects, explained, style
 from zdd.report.sections import NAMES, mistake_card
 from zdd.report.summarise import EXPLAINED
 from zdd.report.words import percent
@@ -22,6 +22,12 @@ def write(group: Group, summary: dict[str, Any]) -> None:
     files.write_text(group.report, page(group, summary, reports))
 
 
+def refresh(group: Group) -> None:
+    """Write report.html anew, with what the runs' reports hold by now; nothing where there is no summary yet."""
+    if group.summary.is_file() and group.report.is_file():
+        write(group, files.read_json(group.summary))
+
+
 def page(group: Group, summary: dict[str, Any], reports: dict[str, dict[str, Any]]) -> str:
     """The page as HTML."""
     name = f"{group.path.parent.name} / {group.path.name}"
@@ -34,6 +40,7 @@ def page(group: Group, summary: dict[str, Any], reports: dict[str, dict[str, Any
         _table(summary),
         "<h2>The runs side by side</h2>",
         _side_by_side(reports),
+        explained.group_section(group, reports),
         _hard(reports),
         _runs(reports),
         _ensemble(group),

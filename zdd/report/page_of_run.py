@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from zdd import files
-from zdd.report import certainty, certainty_curves, curves, defects, facts, kinds, members, sections, style
+from zdd.report import certainty, certainty_curves, curves, defects, explained, facts, kinds, members, sections, style
 from zdd.report.pictures import write_mistakes
 from zdd.report.sections import mistake_card
 from zdd.report.tested import Tested
+from zdd.rundir import RunDir
 
 GALLERY = 24  # mistakes shown on the page; all of them lie in mistakes/
 CHARTS = {
@@ -50,6 +51,18 @@ def write(tested: Tested) -> None:
     files.write_text(run.report, page(report, svgs, run.path))
 
 
+def refresh(run: RunDir) -> None:
+    """Put what was explained since the test into report.json and report.html; nothing where there is no report yet."""
+    if not (run.report_json.is_file() and run.report.is_file()):
+        return
+    report = files.read_json(run.report_json) | {"explained": explained.gather(run)}
+    text = run.report.read_text(encoding="utf-8")
+    text = style.replaced(text, "shortcut", style.caution(explained.cautions(report)))
+    text = style.replaced(text, "explained", explained.section(report, run.path))
+    files.write_json(run.report_json, report)
+    files.write_text(run.report, text)
+
+
 def page(report: dict[str, Any], svgs: dict[str, str], run: Path) -> str:
     """The page as HTML.
 
@@ -64,6 +77,7 @@ def page(report: dict[str, Any], svgs: dict[str, str], run: Path) -> str:
         f"Test report: {name}",
         f"<h1>Test report</h1><p class=sub>{style.escape(name)}, tested {style.escape(_when(report))}</p>",
         sections.verdict(report),
+        style.part("shortcut", style.caution(explained.cautions(report))),
         "<h2>Figures</h2>",
         sections.figures(report),
         kinds.section(report),
@@ -72,6 +86,7 @@ def page(report: dict[str, Any], svgs: dict[str, str], run: Path) -> str:
         style.charts(drawn),
         defects.section(report, svgs, run),
         certainty.section(report, svgs),
+        style.part("explained", explained.section(report, run)),
         "<h2>Mistakes</h2>",
         _gallery(report),
         "<h2>Data</h2>",

@@ -83,10 +83,10 @@ def describe(tested: Tested, row: int) -> list[str]:
     return lines
 
 
-def embed(path: str, side: int = 420) -> str:
-    """A small JPEG of an image as a data URI, for a page that needs no other file."""
+def embed(path: str, side: int = 420, high: int | None = None) -> str:
+    """A JPEG of an image, at most `side` wide and `high` (or `side`), as a data URI: a page needs no other file."""
     small = upright(path)
-    small.thumbnail((side, side))
+    small.thumbnail((side, high or side))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

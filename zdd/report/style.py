@@ -48,6 +48,15 @@ tr { break-inside:avoid }
 .mistakes figcaption { padding:6px 10px 8px; overflow-wrap:anywhere; color:var(--ink) }
 .review figure { margin:0 0 22px; border:1px solid var(--line); border-radius:6px; overflow:hidden }
 .review figcaption { padding:5px 10px 7px; overflow-wrap:anywhere }
+.sheet { margin:0 0 18px; border:1px solid var(--line); border-radius:6px; overflow:hidden }
+.sheet figcaption { padding:5px 10px 7px }
+.scores .bar { width:112px; margin:1px 0 } .scores td { white-space:nowrap; padding-right:10px }
+small { color:var(--soft); font-size:12.5px; font-weight:400 }
+.spark { display:block; width:90px; height:24px }
+.stamp { display:inline-block; padding:1px 9px; border-radius:4px; font-weight:650; color:#fff; background:var(--bad) }
+.stamp.good { background:#0a6b50 }
+.doubt { border:3px solid var(--bad); border-radius:6px; padding:14px 22px 6px; margin:14px 0 }
+.doubt b { display:block; font-size:23px; line-height:1.3; color:var(--bad) }
 pre,code { font:13.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace }
 pre { background:var(--panel); border:1px solid var(--line); border-radius:6px; padding:12px 16px; overflow-x:auto;
   white-space:pre-wrap; overflow-wrap:anywhere }
@@ -55,7 +64,7 @@ details { margin:10px 0 } summary { cursor:pointer; font-weight:600 }
 footer { margin-top:48px; padding-top:12px; border-top:1px solid var(--line); color:var(--soft); font-size:13.5px }
 @media print { @page { size:A4; margin:14mm } body { font-size:10.5pt } main { max-width:none; padding:0 }
   h2 { break-after:avoid; margin-top:28px } .charts { grid-template-columns:1fr 1fr } .scroll { overflow:visible }
-  .verdict,.caution,.tile { print-color-adjust:exact; -webkit-print-color-adjust:exact } a { color:inherit } }
+  .verdict,.caution,.tile,.stamp { print-color-adjust:exact; -webkit-print-color-adjust:exact } a { color:inherit } }
 """
 
 
@@ -72,6 +81,18 @@ def page(title: str, *parts: str) -> str:
         f"<title>{escape(title)}</title><style>{CSS}</style></head>"
     )
     return f"{head}<body><main>\n{chr(10).join(part for part in parts if part)}\n</main></body></html>\n"
+
+
+def part(name: str, html_: str) -> str:
+    """A part of a page that `replaced` can put another in place of."""
+    return f"<!--{name}-->{html_}<!--/{name}-->"
+
+
+def replaced(page_: str, name: str, html_: str) -> str:
+    """The page with another part of this name; as it is where it has none."""
+    start, mark, rest = page_.partition(f"<!--{name}-->")
+    end = rest.partition(f"<!--/{name}-->")
+    return f"{start}{part(name, html_)}{end[2]}" if mark and end[1] else page_
 
 
 def paragraphs(texts: Iterable[str]) -> str:
@@ -102,16 +123,25 @@ def charts(figures: Iterable[str]) -> str:
 
 
 def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[int] = (), raw: Iterable[int] = ()
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Iterable[int] = (),
+    raw: Iterable[int] = (),
+    below: Sequence[str] = (),
 ) -> str:
-    """A table of texts; columns in `numbers` are aligned right, those in `raw` hold HTML already."""
+    """A table of texts; columns in `numbers` are aligned right, those in `raw` hold HTML already.
+
+    `below` is said, smaller, below each title.
+    """
     right, html_ = set(numbers), set(raw)
 
     def cell(tag: str, i: int, text: str) -> str:
         kind = ' class="number"' if i in right else ""
         return f"<{tag}{kind}>{text if i in html_ and tag == 'td' else escape(text)}</{tag}>"
 
-    top = "".join(cell("th", i, text) for i, text in enumerate(head))
+    notes = [f"<br><small>{escape(note)}</small>" if note else "" for note in [*below, *[""] * len(head)]]
+    top = "".join(cell("th", i, text).replace("</th>", f"{notes[i]}</th>") for i, text in enumerate(head))
     body = "".join("<tr>" + "".join(cell("td", i, text) for i, text in enumerate(row)) + "</tr>\n" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>\n{body}</tbody></table></div>'
 
@@ -138,3 +168,26 @@ def bar(value: float | None, low: float | None, high: float | None) -> str:
         '<svg class="bar" viewBox="0 0 150 16" aria-hidden="true"><path d="M3 8H147" stroke="#c3ccd5"/>'
         f'{shaded}<path d="M{x(value)} 0V16" stroke="#1b2733" stroke-width="2.4"/></svg>'
     )
+
+
+def spark(values: Sequence[float]) -> str:
+    """A small line of numbers from -1 to 1, 0 dotted; nothing without numbers."""
+    if not values:
+        return ""
+    step = 84 / max(len(values) - 1, 1)
+    points = " ".join(f"{3 + i * step:.1f},{12 - 10 * value:.1f}" for i, value in enumerate(values))
+    return (
+        '<svg class="spark" viewBox="0 0 90 24" aria-hidden="true">'
+        '<path d="M0 12H90" stroke="#c3ccd5" stroke-dasharray="2 3"/>'
+        f'<polyline points="{points}" fill="none" stroke="#1b2733" stroke-width="1.8"/></svg>'
+    )
+
+
+def stamp(text: str, *, good: bool = False) -> str:
+    """A few words that can't be overlooked."""
+    return f'<span class="stamp{" good" if good else ""}">{escape(text)}</span>'
+
+
+def doubt(head: str, text: str) -> str:
+    """A box with what must not be believed, said large."""
+    return f'<div class="doubt"><b>{escape(head)}</b><p>{escape(text)}</p></div>'
