@@ -100,6 +100,8 @@ def test_sensitivity_by_hand_and_against_captum() -> None:
     # A map that is the image itself: each value moves by at most the radius, in the mean square by radius / sqrt(3).
     itself = max_sensitivity(lambda x: x, IMAGE, radius=0.1, samples=25)
     assert itself == pytest.approx(0.1 / 3**0.5 * (3 * SIDE**2) ** 0.5 / float(IMAGE.norm()), rel=0.1)
+    plane = max_sensitivity(lambda x: x[:, :1], IMAGE, radius=0.1, samples=25)
+    assert plane == pytest.approx(0.1 / 3**0.5 * SIDE / float(IMAGE[0].norm()), rel=0.1)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 18**2, 1))
 
     def attribute(images: Tensor) -> Tensor:

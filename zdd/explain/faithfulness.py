@@ -138,8 +138,9 @@ def max_sensitivity(
         noise = rng.uniform(-radius, radius, tuple(images.shape)).astype(np.float32)
         return images + torch.from_numpy(noise).to(images)
 
-    def explained(images: Tensor | tuple[Tensor, ...]) -> Tensor:
-        return attribute(images[0] if isinstance(images, tuple) else images)
+    def explained(images: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+        # Captum asks for the first map with a tuple; a map that is no tuple then, it would take for a tuple of maps.
+        return (attribute(images[0]),) if isinstance(images, tuple) else attribute(images)
 
     found = sensitivity_max(
         explained, image[None], changed, n_perturb_samples=samples, max_examples_per_batch=min(BATCH, samples)
