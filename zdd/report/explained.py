@@ -42,7 +42,7 @@ def _variant(folder: Path, run: Path) -> dict[str, Any]:
     known = [row for row in rows if row["true"] is not None]
     return about | {
         "sheet": str(sheet.relative_to(run)) if sheet.is_file() else None,
-        "n": len(rows),
+        "n_shown": len(rows),
         "n_wrong": sum(row["true"] != row["predicted"] for row in known) if known else None,
     }
 
@@ -68,7 +68,10 @@ def section(report: dict[str, Any], run: Path) -> str:
     parts = ["<h2>Where does it look?</h2>", style.paragraphs(_words(found))]
     if flags := cautions(report):
         parts.append(style.doubt("It looks beside the part", " ".join(flags)))
-    parts += [_doubt(about) for about in abouts if about["unreliable"] or about["message"]]
+    parts += [
+        _doubt(about, scores) for about in abouts if tables.doubts(about, _sane(scores, about)) and not _unfit(about)
+    ]
+    parts.append(style.caution([about["message"] for about in abouts if _unfit(about)]))
     if scores:
         parts += ["<h3>Which explainer to believe</h3>", tables.ranking(scores, abouts)]
         parts.append(tables.tables(scores["variants"], order, scores["masks"]))
@@ -79,34 +82,46 @@ def section(report: dict[str, Any], run: Path) -> str:
 def _order(scores: dict[str, Any] | None, abouts: Sequence[dict[str, Any]]) -> list[str]:
     """Explainers, the best first, those that must not be believed last."""
     ranked = [row["variant"] for row in sorted(scores["ranking"], key=lambda row: row["rank"])] if scores else []
-    bad = {about["variant"] for about in abouts if about["unreliable"] or about["message"]}
+    bad = {about["variant"] for about in abouts if tables.doubts(about, _sane(scores, about))}
     names = [*ranked, *(about["variant"] for about in abouts if about["variant"] not in ranked)]
     return sorted(names, key=lambda name: name in bad)
 
 
+def _unfit(about: dict[str, Any]) -> bool:
+    """Whether an explainer said itself that it can't be right for this network."""
+    return bool(about["message"]) and not about["unreliable"]
+
+
+def _sane(scores: dict[str, Any] | None, about: dict[str, Any]) -> dict[str, Any] | None:
+    """What was found of an explainer with randomised weights."""
+    found: dict[str, Any] | None = ((scores or {}).get("sanity") or {}).get(about["variant"])
+    return found
+
+
 def _words(found: dict[str, Any]) -> Iterable[str]:
     abouts, scores = found["variants"], found["scores"]
-    n = max((about["n"] for about in abouts), default=0)
+    n, drawn = max((about["n"] for about in abouts), default=0), sum(bool(about["sheet"]) for about in abouts)
+    of = "" if drawn == len(abouts) else f" (of {len(abouts)} that were asked)"
     yield (
-        f"{len(abouts)} explainers were asked, of up to {n} images, which pixels the network's verdict comes from. "
-        "They answer differently; a picture alone shows what looks right, not what is right."
+        f"{drawn} explainer{'s' * (drawn != 1)}{of} marked in up to {n} images which pixels the network's answer comes "
+        "from. They mark different ones; a picture alone shows what looks right, not what is right."
     )
     if scores is None:
-        yield "How far each can be trusted was not measured: zdd explain RUN --score does."
+        yield "How far each can be trusted was not measured; zdd explain with --score measures it."
     elif scores["best"] is None:
         yield f"None can be recommended here: {scores['reason']}"
     else:
         yield f"For this network and this data take {scores['best']}: {scores['reason']}"
 
 
-def _doubt(about: dict[str, Any]) -> str:
-    said = "unreliable for this network" if about["unreliable"] else "not for this network"
-    return style.doubt(f"{about['variant']}: {said}", about["message"] or _missed(about))
-
-
-def _missed(about: dict[str, Any]) -> str:
+def _doubt(about: dict[str, Any], scores: dict[str, Any] | None) -> str:
+    said = tables.doubts(about, _sane(scores, about))
+    if not about["unreliable"]:
+        text = "Its maps hardly change when the network's weights are replaced by random numbers: don't believe them."
+        return style.doubt(f"{about['variant']}: {said}", text)
     error = about["error_median"]
-    return "" if error is None else f"Its maps miss the score that they ought to explain by {percent(error)} (median)."
+    text = "" if error is None else f"Its maps miss the score that they ought to explain by {percent(error)} (median). "
+    return style.doubt(f"{about['variant']}: {said}", f"{text}Nothing is drawn of it: a wrong picture convinces, too.")
 
 
 def _pictures(found: dict[str, Any], order: Sequence[str], run: Path) -> str:
@@ -118,7 +133,8 @@ def _pictures(found: dict[str, Any], order: Sequence[str], run: Path) -> str:
     for number, name in enumerate(name for name in order if name in known):
         about = known[name]
         sheet = _sheet(run / about["sheet"], caption(about), FOLDED if number else WIDTH)
-        head = f"{style.escape(name)}{_stamp(about)}"
+        said = tables.doubts(about, _sane(found["scores"], about))
+        head = f"{style.escape(name)} {style.stamp(said)}" if said else style.escape(name)
         if number == 0:
             html += f"<h3>{head}</h3>{sheet}"
         else:
@@ -132,14 +148,9 @@ def caption(about: dict[str, Any]) -> str:
     colours = "red speaks for it, blue against it" if about["signed"] else "the brighter, the more it matters"
     error = "" if about["error_median"] is None else f" Completeness error {percent(about['error_median'])} (median)."
     return (
-        f"{about['n']} images{wrong}; {colours}, all on one scale.{error} "
+        f"{about['n_shown']} images{wrong}; {colours}, all on one scale.{error} "
         f"Each one larger, with its heat map: {FOLDER}/{about['variant']}/."
     )
-
-
-def _stamp(about: dict[str, Any]) -> str:
-    doubt = tables.doubts(about)
-    return f" {style.stamp(doubt)}" if doubt else ""
 
 
 def _sheet(path: Path, text: str, width: int = WIDTH) -> str:

@@ -49,14 +49,14 @@ def ranking(scores: dict[str, Any], abouts: Sequence[dict[str, Any]]) -> str:
     known = {about["variant"]: about for about in abouts}
     names = [*places, *(name for name in known if name not in places)]
     rows = [_ranked(name, places.get(name), known.get(name, {}), sanity.get(name), scores["best"]) for name in names]
-    head = ["Rank", "Explainer", "Mean rank", "Completeness error", "Depends on the weights", "", "Verdict"]
+    head = ["Explainer", "Rank", "Mean rank", "Completeness error", "Depends on the weights", "", "Verdict"]
     note = (
         "Mean rank: over the figures below. Completeness error: by how much a map's sum misses the score it ought to "
-        "explain; of methods that promise none there is none. Depends on the weights: the rank correlation with the "
-        "maps of a network whose weights are randomised, layer by layer from the head on, must fall (Adebayo et al. "
-        "2018)."
+        "explain; many explainers promise none. Depends on the weights: the rank correlation with the maps of a "
+        "network whose weights are randomised, layer by layer from the head on, must fall (Adebayo et al. 2018); the "
+        "line shows how it falls, the number where it ends."
     )
-    table = style.table(head, rows, numbers=(0, 2, 3), raw=(5, 6))
+    table = style.table(head, rows, numbers=(1, 2, 3), raw=(5, 6))
     return f"{table}<p class=sub>{note}</p>"
 
 
@@ -65,12 +65,12 @@ def _ranked(
 ) -> list[str]:
     error = about.get("error_median")
     falls = sane["correlations"] if sane else []
-    depends = "" if sane is None else f"{'yes' if sane['depends'] else 'no'} ({falls[-1]:.2f} at the end)"
+    depends = "" if sane is None else f"{'yes' if sane['depends'] else 'no'} ({falls[-1]:.2f})"
     verdict = style.stamp(doubt) if (doubt := doubts(about, sane)) else ""
     if name == best:
         verdict = style.stamp("take this one", good=True)
     rank, mean = (str(place["rank"]), f"{place['mean_rank']:.2f}") if place else ("", "")
-    return [rank, name, mean, "" if error is None else percent(error), depends, style.spark(falls), verdict]
+    return [name, rank, mean, "" if error is None else percent(error), depends, style.spark(falls), verdict]
 
 
 def doubts(about: dict[str, Any], sane: dict[str, Any] | None = None) -> str:

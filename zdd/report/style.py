@@ -53,7 +53,8 @@ tr { break-inside:avoid }
 .scores .bar { width:112px; margin:1px 0 } .scores td { white-space:nowrap; padding-right:10px }
 small { color:var(--soft); font-size:12.5px; font-weight:400 }
 .spark { display:block; width:90px; height:24px }
-.stamp { display:inline-block; padding:1px 9px; border-radius:4px; font-weight:650; color:#fff; background:var(--bad) }
+.stamp { display:inline-block; white-space:nowrap; padding:1px 9px; border-radius:4px; font-weight:650; color:#fff;
+  background:var(--bad) }
 .stamp.good { background:#0a6b50 }
 .doubt { border:3px solid var(--bad); border-radius:6px; padding:14px 22px 6px; margin:14px 0 }
 .doubt b { display:block; font-size:23px; line-height:1.3; color:var(--bad) }

@@ -1,4 +1,4 @@
-"""The last words of a run in TensorBoard: confusion matrix, worst mistakes, settings beside final figures."""
+"""The last words of a run in TensorBoard: confusion matrix, worst mistakes, settings and figures, explanations."""
 
 from typing import Any
 
@@ -7,11 +7,14 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from zdd.report import curves, pictures
+from zdd.report import curves, explained, pictures
 from zdd.report.tested import Tested
+from zdd.rundir import RunDir
 from zdd.settings import Config
 
 SHOWN = 9  # mistakes
+WIDTH, HIGH = 1600, 4000  # of a contact sheet, at most, pixels
+EXPLAINED = ".explained"  # how the file of events with them ends
 FIGURES = ("accuracy", "balanced_accuracy", "f1", "defect_recall", "false_alarm_rate", "auroc", "auroc_macro", "ece")
 COMPARED = (
     "seed",
@@ -49,6 +52,23 @@ def write_final(tested: Tested, config: Config, epoch: int) -> None:
             writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
         for name, value in known.items():
             writer.add_scalar(name, value, epoch)
+    finally:
+        writer.close()
+
+
+def write_explained(run: RunDir) -> None:
+    """Add the contact sheets of explain/ to the run's events, in place of those of an earlier call."""
+    for old in run.log.glob(f"*{EXPLAINED}"):
+        old.unlink()
+    sheets = {path.parent.name: path for path in sorted((run.path / explained.FOLDER).glob(f"*/{explained.SHEET}"))}
+    if not sheets:
+        return
+    writer = SummaryWriter(str(run.log), filename_suffix=EXPLAINED)
+    try:
+        for name, path in sheets.items():
+            sheet = pictures.upright(str(path))
+            sheet.thumbnail((WIDTH, HIGH))
+            writer.add_image(f"explain/{name}", np.asarray(sheet), dataformats="HWC")
     finally:
         writer.close()
 
