@@ -81,6 +81,12 @@ def _classes(classes: list[str] | None, good_class: str | None) -> str | None:
     return None
 
 
+def _held_out(held_out: str | None, classes: list[str] | None) -> str | None:
+    if held_out is not None and held_out in (classes or []):
+        return "stands in dataset.classes, too, which are those that are learnt; take it out there"
+    return None
+
+
 def _group(group: str | None) -> str | None:
     try:
         re.compile(group or "")
@@ -120,6 +126,7 @@ RULES: dict[Callable[..., str | None], tuple[str, ...]] = {  # what each rule re
     _split: ("dataset.split.val", "dataset.split.test"),
     _monitor: ("monitor", "dataset.good_class"),
     _classes: ("dataset.classes", "dataset.good_class"),
+    _held_out: ("dataset.held_out", "dataset.classes"),
     _group: ("dataset.group",),
     _batch: ("batch_size", "trainer.devices"),
     _criterion: ("criterion", "model"),

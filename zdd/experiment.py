@@ -33,6 +33,7 @@ from zdd.rundir import Group, RunDir, find, new_group
 from zdd.settings import Config, ThresholdSettings
 from zdd.stats import Figure
 from zdd.trained import Trained, save_trained
+from zdd.training import feasible
 from zdd.training.board import read_epochs
 from zdd.training.final import write_final
 from zdd.training.fit import fit
@@ -78,9 +79,11 @@ def _dataset_of(group: Group, config: Config) -> tuple[Dataset, dict[str, Any]]:
 
 
 def _prepare(config: Config) -> tuple[Dataset, Audit]:
-    """The data, as the model wants it; that a threshold can be chosen is seen to before hours are spent."""
-    one_class = build.method(config.model).one_class
-    dataset, audit = datasets.prepare(config.dataset, _preprocess(config), cache=config.loader, one_class=one_class)
+    """The data, as the model wants it; that it suffices for a training is seen to before hours are spent."""
+    made = build.method(config.model)
+    preprocess = _preprocess(config)
+    dataset, audit = datasets.prepare(config.dataset, preprocess, cache=config.loader, one_class=made.one_class)
+    feasible.check(dataset, config.monitor, masks=made.masks)
     if dataset.has_good:
         labels = np.array([record.label for record in dataset.split("val")])
         decide.check(labels != 0, config.threshold)

@@ -140,7 +140,8 @@ def _check_with_torch(loaded: Loaded) -> None:
     from zdd.data import augment
     from zdd.models import build
 
-    mistakes = [*build.check(loaded.config), *augment.check(loaded.config)]
+    masks = build.method(loaded.config.model).masks
+    mistakes = [*build.check(loaded.config), *augment.check(loaded.config, masks=masks)]
     if mistakes:
         raise ZddError(*(loaded.located(mistake) for mistake in mistakes))
 

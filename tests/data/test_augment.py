@@ -206,3 +206,11 @@ def test_corruptions_change_images_and_no_masks(transform: Any) -> None:
     picture, same = transform(tv_tensors.Image(image()), mask)
     assert isinstance(picture, tv_tensors.Image) and picture.dtype == torch.uint8
     assert not torch.equal(picture, image()) and torch.equal(same, mask)
+
+
+def test_what_can_not_move_masks_is_told_before_any_data_is_read() -> None:
+    config = make_config(augmentation=[{"name": "rand_augment"}])
+    assert augment.check(config) == []
+    (line,) = augment.check(config, masks=True)
+    assert line.startswith("augmentation = rand_augment: can't move masks with their images")
+    assert augment.check(make_config(augmentation=[{"name": "simple"}]), masks=True) == []

@@ -117,3 +117,33 @@ def test_a_trained_model_needs_no_pretrained_weights() -> None:
     section = configuration.from_dict({**GOOD, "model": {"name": "classifier", "weights": "gone.pth"}}).model
     model = build.build(section, Task(("a", "b"), False, (64, 64)), trained=True)
     assert isinstance(model, Classifier)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"model": "patchcore", "epochs": 7}, "epochs = 7: the model 'patchcore' goes through the images once"),
+        ({"model": "patchcore", "optimizer": {"name": "Adam", "lr": 0.1}}, 'optimizer = {"name": "Adam", "lr": 0.1}: '),
+        ({"model": "patchcore", "scheduler": {"name": "StepLR", "step_size": 3}}, 'scheduler = {"name": "StepLR"'),
+        ({"model": "patchcore", "early_limit": 3}, "early_limit = 3: "),
+        ({"model": "patchcore", "replacement_limit": 3}, "replacement_limit = 3: "),
+        ({"mm_per_pixel": 0.1}, "mm_per_pixel = 0.1: the model 'classifier' does not say which pixels are defective"),
+        ({"model": "duq", "grades": [{"name": "A", "above_percent": 1, "discount_percent": 5}]}, "grades = [{"),
+        ({"model": {"name": "unet", "overlap": 8}}, "model.overlap = 8: does nothing without model.tile"),
+        ({"model": {"name": "autoencoder", "score": "mean", "top_share": 0.5}}, "model.top_share = 0.5: does nothing"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(check, settings: dict[str, Any], said: str) -> None:
+    idle = {"optimizer": "SGD", "epochs": 40} if settings.get("model") == "patchcore" else {}
+    model = settings.get("model", GOOD["model"])
+    model = {"name": model} if isinstance(model, str) else dict(model)
+    model |= {"weights": "none"} if model["name"] == "patchcore" else {}
+    lines = check(**{**idle, **settings, "model": model})
+    assert len(lines) == 1 and lines[0].startswith(said), lines
+
+
+def test_defaults_and_what_is_off_may_stand_there(check) -> None:
+    patchcore = {"name": "patchcore", "weights": "none", "score": "maximum", "top_share": 0.005}
+    off = {"scheduler": None, "epochs": 1, "early_limit": 0, "replacement_limit": 0, "optimizer": "SGD", "grades": []}
+    assert check(model=patchcore, **off) == []
+    assert check(model={"name": "unet", "tile": 32, "overlap": 8}, mm_per_pixel=0.1) == []

@@ -33,8 +33,13 @@ def build(sections: Sequence[Section], *, mirror_safe: bool) -> Callable[..., Te
     return cast(Callable[..., Tensor], v2.Compose(steps) if steps else v2.Identity())
 
 
-def check(config: Config) -> list[str]:
-    """What is wrong with `config.augmentation`, a line each: names, keywords, values, and what comes out of it."""
+def check(config: Config, *, masks: bool = False) -> list[str]:
+    """What is wrong with `config.augmentation`, a line each: names, keywords, values, and what comes out of it.
+
+    Args:
+        config: Its `augmentation`, `image_size` and `dataset.mirror_safe` are read.
+        masks: Whether masks must move along.
+    """
     found = [line for section in config.augmentation for line in _mistakes(section, config.dataset.mirror_safe)]
     if found:
         return found
@@ -48,6 +53,11 @@ def check(config: Config) -> list[str]:
     if not isinstance(image, Tensor) or image.shape != (3, high, wide) or image.dtype != torch.uint8:
         what = f"{tuple(image.shape)} {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
         return [f"augmentation: makes {what} of an image; must stay (3, {high}, {wide}) torch.uint8, zdd normalises it"]
+    try:
+        if masks:
+            check_masks(augment, config)
+    except ZddError as error:
+        return list(error.lines)
     return []
 
 

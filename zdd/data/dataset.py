@@ -89,7 +89,7 @@ def prepare(
         raise ZddError(f"{root}: none of the {len(found)} images can be read", *(s["reason"] for s in skipped[:SHOWN]))
     found, seen = [found[i] for i in good], [seen[i] for i in good]
     _check_masks(found, seen)
-    found, seen, held_out = unknowns.hold_out(found, seen, settings.held_out)
+    found, seen, held_out = unknowns.hold_out(found, seen, settings, least=1 if one_class else 2)
     dataset = _dataset(found, seen, settings, base, least=1 if one_class else 2)
     notes: list[str] = []
     if one_class or settings.defects == "one":

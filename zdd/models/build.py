@@ -6,7 +6,7 @@ import torch
 
 from zdd import plugins
 from zdd.errors import ZddError
-from zdd.models import optim
+from zdd.models import idle, optim
 from zdd.models.base import Recipe, ZddModel
 from zdd.models.criteria.base import Criterion
 from zdd.records import Task
@@ -67,7 +67,7 @@ def check(config: Config) -> list[str]:
     classes = tuple(config.dataset.classes or ("good", "defective"))
     has_good = config.dataset.good_class is not None
     task = Task(classes, has_good=has_good, image_size=config.image_size, class_counts=(1,) * len(classes))
-    lines = _method_mistakes(config)
+    lines = _method_mistakes(config) + idle.find(config, method(config.model))
     if config.dataset.classes is not None or not any(isinstance(v, list) for v in config.criterion.options.values()):
         try:
             criterion(config.criterion, task)
@@ -109,8 +109,4 @@ def _method_mistakes(config: Config) -> list[str]:
     for option, off in (("accumulate", 1), ("gradient_clip", 0)):
         if made.one_pass and getattr(config.trainer, option) != off:
             lines.append(f"trainer.{option}: the model '{name}' has no gradients; set {off}")
-    if made.masks and config.dataset.good_class is None:
-        lines.append(
-            f"dataset.good_class is null: the model '{name}' needs a good class, that of pixels without defect"
-        )
     return lines
