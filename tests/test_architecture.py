@@ -44,6 +44,7 @@ RANKS = {
         "explained",
         "explaining",
         "scoring",
+        "ranking",
         "search",
         "launch",
         "serve",

@@ -14,7 +14,7 @@ from zdd import decide, files, plugins
 from zdd.errors import ZddError
 from zdd.evaluate import bar, collect
 from zdd.explain.base import UNRELIABLE, Subject, Unfit
-from zdd.models.base import ZddModel, predict_batch
+from zdd.models.base import ZddModel
 from zdd.records import Batch, Columns
 from zdd.rundir import RunDir
 from zdd.settings import Section
@@ -101,13 +101,15 @@ class Explained:
 def subject_of(model: ZddModel) -> Subject:
     """What explainers are given of a model."""
 
-    def own(image: torch.Tensor) -> torch.Tensor:
-        said = model.decode(model.net(image), image).map
-        assert said is not None
-        return said
-
     black = tuple(-mean / std for mean, std in zip(model.task.mean, model.task.std, strict=True))
-    return Subject(model.net, model.evidence, own if model.pixelwise else None, black)
+    # No closure: a copy of the subject, whose weights are changed, must not ask the trained model.
+    return Subject(model.net, model.evidence, partial(_own, model) if model.pixelwise else None, black)
+
+
+def _own(model: ZddModel, image: torch.Tensor) -> torch.Tensor:
+    said = model.decode(model.net(image), image).map
+    assert said is not None
+    return said
 
 
 def judge(run: RunDir, trained: Trained, looks: Sequence[Look], which: str | None) -> Judged:
@@ -124,8 +126,8 @@ def judge(run: RunDir, trained: Trained, looks: Sequence[Look], which: str | Non
         ZddError: If there is no such class, or the true class is wanted and not known.
     """
     targets = trained.model.targets
-    rows = [(_batch(trained, part, start), part) for start, part in _parts(looks)]
-    columns = collect((batch, predict_batch(trained.model, batch["image"])) for batch, _ in rows)
+    batches = (batch_of(trained, part, start) for start, part in _parts(looks))
+    columns = collect((batch, predict_batch(trained.model, batch["image"])) for batch in batches)
     given = decide.verdict(columns, trained.threshold.value if trained.threshold else None)
     which = which or ("defect" if "defect" in targets else PREDICTED)
     target = _targets(targets, looks, given, which)
@@ -186,7 +188,7 @@ def _explain(
     result: Explained, subject: Subject, explain: Any, trained: Trained, judged: Judged, rows: list[int]
 ) -> None:
     """One batch."""
-    batch = _batch(trained, [judged.looks[row] for row in rows], 0)
+    batch = batch_of(trained, [judged.looks[row] for row in rows])
     target = torch.from_numpy(judged.target[rows]).to(batch["image"].device)
     said = explain(batch["image"], target)
     with torch.no_grad():
@@ -231,7 +233,8 @@ def _parts(looks: Sequence[Look]) -> Iterator[tuple[int, Sequence[Look]]]:
         yield start, looks[start : start + BATCH]
 
 
-def _batch(trained: Trained, looks: Sequence[Look], start: int) -> Batch:
+def batch_of(trained: Trained, looks: Sequence[Look], start: int = 0) -> Batch:
+    """Images as a batch on the model's device, numbered from `start`."""
     pixels = np.stack([look.pixels(trained) for look in looks])
     image = torch.from_numpy(trained.preprocess.normalise(pixels)).to(trained.model.device)
     index = torch.arange(start, start + len(looks))

@@ -100,6 +100,10 @@ def explain(args: Args) -> Result:
     from zdd import explaining
 
     wish = explaining.Wish(tuple(args.variant), args.which, args.n, tuple(args.images), args.npy)
+    if args.score:
+        from zdd import scoring
+
+        return scoring.score(args.run_path, wish, device=args.device)
     result = explaining.explain(args.run_path, wish, device=args.device)
     tables.say(f"pictures: {result['folder']}")
     return result
@@ -226,6 +230,7 @@ VERBS = {
             argument("--images", "other images than test images", nargs="+", default=[], type=Path, metavar="PATH"),
             argument("--class", "defect, predicted, true or a class's name", dest="which", metavar="NAME"),
             argument("--n", "at most so many test images, evenly from the classes (100)", type=int, default=100),
+            argument("--score", "measure how far each explainer can be trusted", action="store_true"),
             argument("--npy", "keep the attributions, too, as arrays", action="store_true"),
             DEVICE,
         ),
@@ -233,6 +238,7 @@ VERBS = {
             "runs/casting_mobilenet/latest",
             "runs/casting_mobilenet/latest/run_0 --variant grad_cam occlusion --n 20",
             "runs/casting_mobilenet/latest/run_0 --images part.png --class predicted --npy",
+            "runs/casting_mobilenet/latest/run_0 --score",
         ),
     ),
     "models": Verb("List the backbones with their size and cost.", models, (), ("",)),

@@ -116,8 +116,9 @@ class Autoencoder(ZddModel):
         return self._errors(self.net(batch["image"]), batch["image"]).mean()
 
     def val_loss(self, raw: Tensor, batch: Batch) -> Tensor:
-        """(B,) mean error of each image."""
-        return self._errors(raw, batch["image"]).flatten(1).mean(1)
+        """(B,) mean error of each good image; NaN of others, which must not decide which epoch redraws best."""
+        losses = self._errors(raw, batch["image"]).flatten(1).mean(1)
+        return torch.where(batch["label"] == 0, losses, torch.nan)
 
     def decode(self, raw: Tensor, image: Tensor) -> Prediction:
         """The map is the blurred error, the picture the reconstruction."""

@@ -105,8 +105,8 @@ class Patchcore(ZddModel):
         bank.patches = patches[chosen.cpu()].to(self.device).contiguous()
 
     def val_loss(self, raw: Tensor, batch: Batch) -> Tensor:
-        """(B,) mean distance of an image's patches."""
-        return raw.flatten(1).mean(1)
+        """(B,) mean distance of a good image's patches; NaN of others."""
+        return torch.where(batch["label"] == 0, raw.flatten(1).mean(1), torch.nan)
 
     def decode(self, raw: Tensor, image: Tensor) -> Prediction:
         """The map is the distance at each pixel, blurred; the score is that of the patches, before the blur."""
