@@ -14,7 +14,7 @@ from zdd import decide, files, plugins
 from zdd.errors import ZddError
 from zdd.evaluate import bar, collect
 from zdd.explain.base import UNRELIABLE, Subject, Unfit
-from zdd.models.base import ZddModel
+from zdd.models.base import ZddModel, predict_batch
 from zdd.records import Batch, Columns
 from zdd.rundir import RunDir
 from zdd.settings import Section
