@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from zdd.explain import layers
-from zdd.explain.base import BATCH, Attribution, Subject
+from zdd.explain.base import Attribution, Subject
+from zdd.explain.chunks import in_chunks
 from zdd.explain.places import Spot
 
 SIGNED = False
@@ -27,8 +28,7 @@ def attribute(subject: Subject, image: Tensor, target: Tensor, *, layer: str = "
         Unfit: If no layer has more than one place.
     """
     spot = layers.find(subject, (image.shape[-2], image.shape[-1]), layer)
-    batches = zip(torch.split(image, BATCH), torch.split(target, BATCH), strict=True)
-    return Attribution(torch.cat([_map(subject, spot, images, targets) for images, targets in batches]))
+    return in_chunks(lambda part, aim: Attribution(_map(subject, spot, part, aim)), image, target)
 
 
 def _map(subject: Subject, spot: Spot, image: Tensor, target: Tensor) -> Tensor:

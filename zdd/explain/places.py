@@ -100,16 +100,15 @@ class Seen:
         return slope is None or bool(spot.places(slope).any())
 
     def _run(self, subject: Subject) -> None:
-        parameter = next(self.net.parameters())
-        noise = torch.randn(1, 3, *self.size, generator=torch.Generator().manual_seed(0)).to(parameter)
         hooks = []
         for name, module in self.net.named_modules():
             if name:
                 hooks.append(module.register_forward_pre_hook(self._given(name)))
                 hooks.append(module.register_forward_hook(self._made(name)))
         try:
-            with torch.enable_grad():
-                noise.requires_grad_()
+            with torch.inference_mode(False), torch.enable_grad():
+                noise = torch.randn(1, 3, *self.size, generator=torch.Generator().manual_seed(0))
+                noise = noise.to(next(self.net.parameters())).requires_grad_()
                 self._differentiate(subject.evidence(self.net(noise), noise))
         finally:
             for hook in hooks:
