@@ -23,6 +23,8 @@ OTHERS = {
     "max_sensitivity": ("Largest change by noise", DOWN),
     "sparseness": ("Sparseness (Gini)", ""),
 }
+SEEDS = {"spearman": ("Rank correlation of all pixels", UP), "top_iou": ("Overlap of the strongest pixels", UP)}
+KNOWN = MASKS | OTHERS | SEEDS
 MASKED = (
     "Measured against the true defects of {n} images. Peak hits the defect: the pointing game. IoU and IoP: overlap "
     "with what was found, over both and over what was found, at the threshold that was best on validation images. "
@@ -38,7 +40,7 @@ UNMASKED = (
 def title(name: str) -> str:
     """What a figure is called on a page."""
     name, _, size = name.partition("/")
-    known = (MASKS | OTHERS).get(name)
+    known = KNOWN.get(name)
     called = known[0] if known else name.replace("_", " ").capitalize()
     return f"{called}, {size} defects" if size else called
 
@@ -109,7 +111,7 @@ def table(variants: Scores, names: Sequence[str], metrics: Sequence[str]) -> str
 
 
 def _better(metric: str) -> str:
-    return (MASKS | OTHERS).get(metric.partition("/")[0], ("", ""))[1]
+    return KNOWN.get(metric.partition("/")[0], ("", ""))[1]
 
 
 def _cell(figure: dict[str, Any] | None, top: float, best: float | None) -> str:
