@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from zdd import files, metrics, uncertainty
+from zdd import explaining, files, metrics, uncertainty
 from zdd.area import Scale
 from zdd.data import dataset as datasets
 from zdd.data import unknown as unknowns
@@ -23,6 +23,7 @@ from zdd.report.tested import Tested, write_predictions
 from zdd.rundir import RunDir, finished_runs
 from zdd.trained import Trained, load_trained
 
+EXPLAINED = 16  # test images of which the configuration's explainers show what they say
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -80,6 +81,8 @@ def examine_run(run: RunDir, *, device: str = "cpu", ood: str | None = None) -> 
         said = evaluate(model.net, model.decode, data.loader_of(others), device=device, title="unknown")
         blank = replace(tested, figures={}, tally=None, review={})
         tested = replace(tested, unknown=replace(blank, columns=said, records=others))
+    if trained.config.explain:
+        explaining.explain_run(run, explaining.Wish(n=EXPLAINED), device=device)
     return conclude(tested, seed=trained.config.seed)
 
 

@@ -16,11 +16,12 @@ from zdd.evaluate import device_of
 from zdd.explained import Truth
 from zdd.predict import find_images
 from zdd.records import UNKNOWN, Record
-from zdd.report import contact
+from zdd.report import contact, page_of_group, page_of_run
 from zdd.report.contact import Shown
 from zdd.rundir import Group, RunDir, finished_runs
 from zdd.settings import Section
 from zdd.trained import Trained, load_trained
+from zdd.training.final import write_explained
 from zdd.wording import Mistake
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -70,6 +71,7 @@ def explain(path: Path, wish: Wish, *, device: str = "auto") -> dict[str, Any]:
         err.print(message, markup=False)
     if group is not None and len(runs) > 1:
         _side_by_side(group, runs, done)
+        page_of_group.refresh(group)
     folder = (group.path if group is not None and len(runs) > 1 else runs[0].path) / "explain"
     return {"runs": about, "folder": str(folder)}
 
@@ -93,6 +95,12 @@ def explain_run(run: RunDir, wish: Wish, *, device: str = "cpu") -> dict[str, Sh
         folder = run.path / "explain" / section.name
         said = attribute(trained, judged, section, folder, title=f"{run.path.name} ")
         shown[section.name] = explained.write(run, trained, judged, said, truth, raw=wish.raw)
+    drawn = {name: each for name, each in shown.items() if each.rows}
+    if len(drawn) > 1:
+        with files.replacing(run.path / "explain/beside.png") as temporary:
+            contact.beside("The same images by each explainer", drawn, trained.preprocess).save(temporary, "PNG")
+    write_explained(run)
+    page_of_run.refresh(run)
     return shown
 
 

@@ -23,6 +23,7 @@ from zdd.explaining import Wish, evenly, sections_of, truth_of
 from zdd.ranking import Scored
 from zdd.records import Split
 from zdd.regions import SIZES
+from zdd.report import page_of_group, page_of_run
 from zdd.rundir import RunDir, finished_runs
 from zdd.settings import Section
 from zdd.trained import Trained, load_trained
@@ -90,9 +91,11 @@ def score(path: Path, wish: Wish, *, device: str = "auto") -> dict[str, Any]:
     """
     if wish.images:
         raise ZddError("--images: scores are of test images; leave it out")
-    _, runs = finished_runs(path)
+    group, runs = finished_runs(path)
     where = device_of(device)
     done = {run.path.name: score_run(run, wish, device=where) for run in runs}
+    if group is not None:
+        page_of_group.refresh(group)
     return {"runs": done}
 
 
@@ -115,6 +118,7 @@ def score_run(run: RunDir, wish: Wish, *, device: str = "cpu") -> dict[str, Any]
     scored = {section.name: _scored(test, val, section) for section in sections}
     result = {"n": len(test.judged.looks), "masks": len(test.masked), **ranking.conclude(scored)}
     files.write_json(run.path / "explain/scores.json", result)
+    page_of_run.refresh(run)
     return result
 
 
