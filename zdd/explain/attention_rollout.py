@@ -1,6 +1,6 @@
 """Attention rollout: the patches that an answer is mixed from (Abnar and Zuidema, ACL 2020, arXiv 2005.00928)."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,9 @@ SIGNED = False
 TIMM = ("timm.models.vision_transformer", "VisionTransformer", "Block", "Attention")
 
 
-def attribute(subject: Subject, image: Tensor, target: Tensor, *, heads: Heads = "mean") -> Attribution:
+def attribute(
+    subject: Subject, image: Tensor, target: Tensor, *, heads: Literal["mean", "max", "min"] = "mean"
+) -> Attribution:
     """Each patch's share in the answer, as far as attention and residuals tell: the same for every target.
 
     Of Swin, windows, shifts and mergings are put together exactly; what it takes from padding counts for nothing.
