@@ -17,7 +17,8 @@ from zdd.rundir import Group, RunDir
 from zdd.stats import Figure
 from zdd.training.final import write_explained
 
-FLAG = 'Of what speaks for "crack" 41 % lies in the upper left corner.'
+FLAG = "in pictures of 'crack', 41% of the attribution lies in one place (top left)"
+SAID = "In pictures of &#x27;crack&#x27;, 41% of the attribution lies in one place (top left)."
 MISS = "deeplift: unreliable for this network: its values miss the score by 34 %"
 
 
@@ -55,7 +56,7 @@ def write_scores(run: Path, **changes: Any) -> None:
             "grad_cam": {"correlations": [0.9, 0.1], "depends": True},
             "guided_backpropagation": {"correlations": [0.99, 0.97], "depends": False},
         },
-        "shortcut": {"flags": [FLAG]},
+        "shortcut": SHORTCUT,
         "agreement": {"grad_cam": {"spearman": figure(0.6, 0.5, 0.7), "top_iou": figure(0.3)}},
         "n": 9,
         "masks": 5,
@@ -63,6 +64,12 @@ def write_scores(run: Path, **changes: Any) -> None:
     files.write_json(run / "explain" / "scores.json", scores | changes)
 
 
+SHORTCUT = {
+    "border": {"share": 0.31, "area": 0.19, "n": 9, "flag": False},
+    "background": {"share": None, "area": None, "n": 0, "flag": False},
+    "places": [{"name": "crack", "box": [0, 0, 0.125, 0.25], "share": 0.41, "area": 0.03125, "elsewhere": 0.02}],
+    "flags": [FLAG],
+}
 ORDER = ("grad_cam", "guided_backpropagation", "saliency")
 
 
@@ -103,14 +110,14 @@ def test_the_page_says_which_to_take_and_which_not_to_believe(tmp_path: Path) ->
     page_of_run.write(tested)
     text = page(tested.run)
     assert text.count("<h2>Where does it look?</h2>") == 1
-    assert "3 explainers (of 5 that were asked) marked in up to 3 images" in text
+    assert "3 explainers marked in 3 images" in text
     assert "take grad_cam: its mean rank is best &amp; it is sane." in text
     assert "<b>deeplift: unreliable for this network</b>" in text and "by 34.0 % (median)" in text
     assert "<b>guided_backpropagation: does not depend on the weights</b>" in text
     assert (
         "<li>attention_rollout: no attention here; take grad_cam</li>" in text
     )  # no fault of the network: said softly
-    assert text.count('class="doubt"') == 3  # these two, and that it looks beside the part
+    assert text.count('class="doubt"') == 3  # these two, and that it looks beside the defect
     assert text.index("grad_cam</td>") < text.index("saliency</td>") < text.index("deeplift</td>")
 
 
@@ -118,12 +125,15 @@ def test_a_shortcut_is_said_at_the_top_too(tmp_path: Path) -> None:
     tested = new_run(tmp_path)
     explain(tested.run.path)
     page_of_run.write(tested)
-    text, flag = page(tested.run), style.escape(FLAG)
+    text, flag = page(tested.run), SAID
     assert text.index(flag) < text.index("<h2>Figures</h2>") and text.count(flag) == 2
-    assert "<b>It looks beside the part</b>" in text
-    write_scores(tested.run.path, shortcut={"flags": []})
+    assert "<b>It may look beside the defect</b>" in text
+    assert "0 to 12 % across, 0 to 25 % down, in images of crack" in text and "41.0 %" in text
+    assert "2.0 % in the others" in text and "none could be told from the part" in text
+    write_scores(tested.run.path, shortcut=SHORTCUT | {"places": [], "flags": []})
     page_of_run.refresh(tested.run)
-    assert flag not in page(tested.run) and "It looks beside the part" not in page(tested.run)
+    assert "No sign of it was found." in page(tested.run)
+    assert flag not in page(tested.run) and "It may look beside the defect" not in page(tested.run)
 
 
 def test_pictures_the_best_first_the_others_folded(tmp_path: Path) -> None:
@@ -171,7 +181,7 @@ def test_pictures_without_numbers_say_so(tmp_path: Path) -> None:
     write_variant(tested.run.path, "integrated_gradients", signed=True, error_median=0.0123)
     page_of_run.write(tested)
     text = page(tested.run)
-    assert "1 explainer marked in up to 3 images" in text and "explain with --score" in text
+    assert "1 explainer marked in 3 images" in text and "explain with --score" in text
     assert "Which explainer to believe" not in text and 'class="doubt"' not in text
     assert "red speaks for it, blue against it" in text and "Completeness error 1.2 % (median)." in text
 
@@ -181,7 +191,7 @@ def test_none_can_be_recommended(tmp_path: Path) -> None:
     explain(tested.run.path, best=None, reason="no figure exists.", shortcut=None, agreement=None, sanity={})
     page_of_run.write(tested)
     text = page(tested.run)
-    assert "None can be recommended here: no figure exists." in text and "take this one" not in text
+    assert "No explainer can be recommended here: no figure exists." in text and "take this one" not in text
     assert "Agreement between seeds" not in text
 
 
@@ -211,6 +221,21 @@ def test_ranks_weights_and_verdicts(tmp_path: Path) -> None:
     assert "stamp" not in rows[2] and "polyline" not in rows[2]  # saliency: not tested for it
     assert "not for this network" in rows[3]
     assert "34.0 %" in rows[4] and "unreliable for this network" in rows[4]
+
+
+def test_what_was_scored_and_not_drawn_is_told_too(tmp_path: Path) -> None:
+    named = {"saliency": {"deletion": figure(0.5)}}
+    sanity = {"saliency": {"correlations": [0.9, 0.8], "depends": False}}
+    messages = {"deeplift": MISS, "attention_rollout": "attention_rollout: no attention here; take grad_cam"}
+    told = {"variants": named, "ranking": [], "best": None, "sanity": sanity, "messages": messages}
+    tested = new_run(tmp_path)
+    write_scores(tested.run.path, **told, reason="none depends on what it has learnt")
+    page_of_run.write(tested)
+    text = page(tested.run)
+    assert "No picture was drawn" in text and "No explainer can be recommended here: none depends" in text
+    assert "<b>deeplift: unreliable for this network</b>" in text and "miss the score by 34 %" in text
+    assert "<li>attention_rollout: no attention here; take grad_cam</li>" in text
+    assert "<td>saliency</td>" in text and ">does not depend on the weights</span>" in text
 
 
 @pytest.mark.parametrize(
@@ -247,9 +272,9 @@ def test_the_group_shows_its_runs_side_by_side(tmp_path: Path) -> None:
     text = group.report.read_text()
     assert EVIL not in text
     parse(text)
-    assert "<b>1 of 3 runs look beside the part</b>" in text and "run_1: Of what speaks for" in text
+    assert "<b>1 of 3 runs may look beside the defect</b>" in text and f"run_1: {SAID}" in text
     assert "<h3>Side by side: grad_cam</h3>" in text and "<summary>saliency</summary>" in text  # grad_cam is best
-    assert "2; does not depend on the weights" in text and "Agreement between seeds" in text
+    assert "rank 2; does not depend on the weights" in text and "Agreement between seeds" in text
     assert "unreliable for this network; completeness error 34.0 %" in text
 
 

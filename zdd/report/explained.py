@@ -10,7 +10,7 @@ from zdd.report import explained_scores as tables
 from zdd.report import style
 from zdd.report.pictures import embed
 from zdd.report.words import percent
-from zdd.rundir import Group, RunDir
+from zdd.rundir import RunDir
 
 FOLDER, SHEET, LINES, BESIDE = "explain", "sheet.png", "explained.jsonl", "beside.png"
 WIDTH, FOLDED, HIGH = 1664, 1200, 6000  # of a contact sheet on the page, pixels; of one that is folded; at most
@@ -27,6 +27,9 @@ def gather(run: RunDir) -> dict[str, Any] | None:
     scores = files.read_json(folder / "scores.json") if (folder / "scores.json").is_file() else None
     if not variants and scores is None:
         return None
+    drawn = {about["variant"] for about in variants}
+    messages = (scores or {}).get("messages") or {}
+    variants += [_refused(name, message) for name, message in messages.items() if name not in drawn]
     beside = folder / BESIDE
     return {
         "variants": variants,
@@ -47,10 +50,17 @@ def _variant(folder: Path, run: Path) -> dict[str, Any]:
     }
 
 
+def _refused(name: str, message: str) -> dict[str, Any]:
+    """An explainer that was scored, and neither drawn nor right for this network."""
+    told = {"variant": name, "signed": False, "n": 0, "n_shown": 0, "n_wrong": None, "sheet": None}
+    return told | {"error_median": None, "unreliable": f"{name}: unreliable" in message, "message": message}
+
+
 def cautions(report: dict[str, Any]) -> list[str]:
     """What must be known before the figures are believed: that the network looks beside the part."""
     scores = (report.get("explained") or {}).get("scores") or {}
-    return list((scores.get("shortcut") or {}).get("flags") or [])
+    flags = (scores.get("shortcut") or {}).get("flags") or []
+    return [f"{flag[:1].upper()}{flag[1:].rstrip('.')}." for flag in flags]
 
 
 def section(report: dict[str, Any], run: Path) -> str:
@@ -67,22 +77,22 @@ def section(report: dict[str, Any], run: Path) -> str:
     order = _order(scores, abouts)
     parts = ["<h2>Where does it look?</h2>", style.paragraphs(_words(found))]
     if flags := cautions(report):
-        parts.append(style.doubt("It looks beside the part", " ".join(flags)))
+        parts.append(style.doubt("It may look beside the defect", *flags))
     parts += [
-        _doubt(about, scores) for about in abouts if tables.doubts(about, _sane(scores, about)) and not _unfit(about)
+        _doubt(about, scores) for about in abouts if tables.doubts(about, sane(scores, about)) and not _unfit(about)
     ]
     parts.append(style.caution([about["message"] for about in abouts if _unfit(about)]))
     if scores:
         parts += ["<h3>Which explainer to believe</h3>", tables.ranking(scores, abouts)]
         parts.append(tables.tables(scores["variants"], order, scores["masks"]))
-        parts += [_agreement(scores.get("agreement")), _shortcut(scores.get("shortcut"))]
+        parts += [agreement(scores.get("agreement")), _shortcut(scores.get("shortcut"))]
     return "".join([*parts, _pictures(found, order, run)])
 
 
 def _order(scores: dict[str, Any] | None, abouts: Sequence[dict[str, Any]]) -> list[str]:
     """Explainers, the best first, those that must not be believed last."""
     ranked = [row["variant"] for row in sorted(scores["ranking"], key=lambda row: row["rank"])] if scores else []
-    bad = {about["variant"] for about in abouts if tables.doubts(about, _sane(scores, about))}
+    bad = {about["variant"] for about in abouts if tables.doubts(about, sane(scores, about))}
     names = [*ranked, *(about["variant"] for about in abouts if about["variant"] not in ranked)]
     return sorted(names, key=lambda name: name in bad)
 
@@ -92,7 +102,7 @@ def _unfit(about: dict[str, Any]) -> bool:
     return bool(about["message"]) and not about["unreliable"]
 
 
-def _sane(scores: dict[str, Any] | None, about: dict[str, Any]) -> dict[str, Any] | None:
+def sane(scores: dict[str, Any] | None, about: dict[str, Any]) -> dict[str, Any] | None:
     """What was found of an explainer with randomised weights."""
     found: dict[str, Any] | None = ((scores or {}).get("sanity") or {}).get(about["variant"])
     return found
@@ -100,27 +110,30 @@ def _sane(scores: dict[str, Any] | None, about: dict[str, Any]) -> dict[str, Any
 
 def _words(found: dict[str, Any]) -> Iterable[str]:
     abouts, scores = found["variants"], found["scores"]
-    n, drawn = max((about["n"] for about in abouts), default=0), sum(bool(about["sheet"]) for about in abouts)
-    of = "" if drawn == len(abouts) else f" (of {len(abouts)} that were asked)"
-    yield (
-        f"{drawn} explainer{'s' * (drawn != 1)}{of} marked in up to {n} images which pixels the network's answer comes "
-        "from. They mark different ones; a picture alone shows what looks right, not what is right."
-    )
+    n, drawn = max((about["n_shown"] for about in abouts), default=0), sum(bool(about["sheet"]) for about in abouts)
+    if drawn:
+        yield (
+            f"{drawn} explainer{'s' * (drawn != 1)} marked in {n} images which pixels the network's answer comes from. "
+            "They mark different ones; a picture alone shows what looks right, not what is right."
+        )
+    else:
+        yield "No picture was drawn; zdd explain draws them."
     if scores is None:
         yield "How far each can be trusted was not measured; zdd explain with --score measures it."
     elif scores["best"] is None:
-        yield f"None can be recommended here: {scores['reason']}"
+        yield f"No explainer can be recommended here: {scores['reason'].rstrip('.')}."
     else:
         yield f"For this network and this data take {scores['best']}: {scores['reason']}"
 
 
 def _doubt(about: dict[str, Any], scores: dict[str, Any] | None) -> str:
-    said = tables.doubts(about, _sane(scores, about))
+    said = tables.doubts(about, sane(scores, about))
     if not about["unreliable"]:
         text = "Its maps hardly change when the network's weights are replaced by random numbers: don't believe them."
         return style.doubt(f"{about['variant']}: {said}", text)
     error = about["error_median"]
-    text = "" if error is None else f"Its maps miss the score that they ought to explain by {percent(error)} (median). "
+    missed = f"Its maps miss the score that they ought to explain by {percent(error)} (median)." if error else ""
+    text = f"{missed or about['message']} "
     return style.doubt(f"{about['variant']}: {said}", f"{text}Nothing is drawn of it: a wrong picture convinces, too.")
 
 
@@ -128,12 +141,12 @@ def _pictures(found: dict[str, Any], order: Sequence[str], run: Path) -> str:
     """The comparison, the best explainer's contact sheet, and the others' folded."""
     html = ""
     if found["beside"]:
-        html += "<h3>The same images by each explainer</h3>" + _sheet(run / found["beside"], "Side by side")
+        html += "<h3>The same images by each explainer</h3>" + picture(run / found["beside"], "Side by side")
     known = {about["variant"]: about for about in found["variants"] if about["sheet"]}
     for number, name in enumerate(name for name in order if name in known):
         about = known[name]
-        sheet = _sheet(run / about["sheet"], caption(about), FOLDED if number else WIDTH)
-        said = tables.doubts(about, _sane(found["scores"], about))
+        sheet = picture(run / about["sheet"], caption(about), FOLDED if number else WIDTH)
+        said = tables.doubts(about, sane(found["scores"], about))
         head = f"{style.escape(name)} {style.stamp(said)}" if said else style.escape(name)
         if number == 0:
             html += f"<h3>{head}</h3>{sheet}"
@@ -153,78 +166,49 @@ def caption(about: dict[str, Any]) -> str:
     )
 
 
-def _sheet(path: Path, text: str, width: int = WIDTH) -> str:
+def picture(path: Path, text: str, width: int = WIDTH) -> str:
+    """A sheet with a line below, also for those that can't see it."""
     source, said = embed(str(path), width, HIGH), style.escape(text)
     return f'<figure class="sheet"><img src="{source}" alt="{said}"><figcaption>{said}</figcaption></figure>'
 
 
-def group_section(group: Group, reports: dict[str, dict[str, Any]]) -> str:
-    """The same over the runs of a group: do its seeds look at the same place? Nothing where nothing was explained.
-
-    Args:
-        group: The group; `explain/<explainer>/sheet.png` shows its runs side by side.
-        reports: What each run's report.json holds.
-    """
-    runs = {name: report["explained"] for name, report in reports.items() if report.get("explained")}
-    if not runs:
-        return ""
-    scored = {name: found["scores"] for name, found in runs.items() if found["scores"]}
-    flagged = {name: flags for name, report in reports.items() if (flags := cautions(report))}
-    parts = ["<h2>Where do the runs look?</h2>"]
-    if flagged:
-        text = " ".join(f"{name}: {' '.join(flags)}" for name, flags in flagged.items())
-        parts.append(style.doubt(f"{len(flagged)} of {len(reports)} runs look beside the part", text))
-    parts.append(_by_run(runs))
-    own = group.path / FOLDER / "scores.json"
-    together = files.read_json(own) if own.is_file() else next(iter(scored.values()), {})
-    parts.append(_agreement(together.get("agreement")))
-    sheets = sorted((group.path / FOLDER).glob(f"*/{SHEET}"))
-    best = [found["best"] for found in scored.values()]
-    sheets.sort(key=lambda path: -best.count(path.parent.name))
-    for number, path in enumerate(sheets):
-        sheet = _sheet(path, f"{path.parent.name}: the same images by each run", FOLDED if number else WIDTH)
-        head = style.escape(path.parent.name)
-        folded = f"<details><summary>{head}</summary>{sheet}</details>"
-        parts.append(folded if number else f"<h3>Side by side: {head}</h3>{sheet}")
-    return "".join(parts)
-
-
-def _by_run(runs: dict[str, dict[str, Any]]) -> str:
-    """Explainers against runs: rank and what speaks against each."""
-    names = list(dict.fromkeys(about["variant"] for found in runs.values() for about in found["variants"]))
-    rows = [[name, *(_place(found, name) for found in runs.values())] for name in names]
-    note = "Rank of each explainer by each run's figures; the tables stand in the runs' own reports."
-    return style.table(["Explainer", *runs], rows) + f"<p class=sub>{note}</p>"
-
-
-def _place(found: dict[str, Any], name: str) -> str:
-    about = next((about for about in found["variants"] if about["variant"] == name), None)
-    scores = found["scores"] or {"ranking": [], "sanity": {}}
-    rank = next((str(row["rank"]) for row in scores["ranking"] if row["variant"] == name), "")
-    if about is None:
-        return "not asked"
-    doubt = tables.doubts(about, (scores.get("sanity") or {}).get(name))
-    error = about["error_median"]
-    said = f"completeness error {percent(error)}" if error is not None else ""
-    return "; ".join(part for part in (rank, doubt, said) if part) or "shown"
-
-
-def _agreement(agreement: dict[str, Any] | None) -> str:
-    """Whether the seeds of the group look at the same place."""
-    if not agreement:
+def agreement(found: dict[str, Any] | None) -> str:
+    """Whether the seeds of the group look at the same place: the part of scores.json as HTML."""
+    if not found:
         return ""
     text = (
         "How alike the maps of the group's seeds are, of the same images: where they look at different places, a "
         "single seed's map tells more of the seed than of the part."
     )
-    metrics = list(dict.fromkeys(metric for one in agreement.values() for metric in one))
-    return f"<h3>Agreement between seeds</h3><p>{text}</p>{tables.table(agreement, list(agreement), metrics)}"
+    metrics = list(dict.fromkeys(metric for one in found.values() for metric in one))
+    return f"<h3>Agreement between seeds</h3><p>{text}</p>{tables.table(found, list(found), metrics)}"
 
 
 def _shortcut(shortcut: dict[str, Any] | None) -> str:
-    """How much of the attribution lies beside the part."""
+    """How much of the attribution lies at the border, on the background, and in one place throughout."""
     if not shortcut:
         return ""
-    flagged = bool(shortcut.get("flags"))
-    said = "See above." if flagged else "No sign of it was found."
-    return f"<h3>Does it look beside the part?</h3><p>{said}</p>"
+    rows = [_beside_part(name, shortcut[name]) for name in ("border", "background") if name in shortcut]
+    rows += [_at_place(place) for place in shortcut.get("places") or []]
+    text = (
+        "A network that was given the class away by a mark, a clamp or the light looks there, and not at the defect. "
+        f"{'What was found needs a person to look.' if shortcut.get('flags') else 'No sign of it was found.'}"
+    )
+    head = ["Where", "Share of what it looks at", "Share of the picture", "Images", ""]
+    table = style.table(head, rows, numbers=(1, 2, 3), raw=(4,)) if rows else ""
+    return f"<h3>Does it look beside the part?</h3><p>{text}</p>{table}"
+
+
+def _beside_part(name: str, found: dict[str, Any]) -> list[str]:
+    if found["share"] is None:
+        return [f"The {name}", "", "", "0", "none could be told from the part"]
+    said = style.stamp("more than chance") if found["flag"] else ""
+    return [f"The {name}", percent(found["share"]), percent(found["area"]), str(found["n"]), said]
+
+
+def _at_place(place: dict[str, Any]) -> list[str]:
+    left, top, right, bottom = (round(100 * at) for at in place["box"])
+    whose = "every class" if place["name"] is None else place["name"]
+    where = f"{left} to {right} % across, {top} to {bottom} % down, in images of {whose}"
+    others = "" if place["elsewhere"] is None else f"{percent(place['elsewhere'])} in the others"
+    return [where, percent(place["share"]), percent(place["area"]), "", f"{style.stamp('a mark?')} {others}"]

@@ -49,14 +49,15 @@ def ranking(scores: dict[str, Any], abouts: Sequence[dict[str, Any]]) -> str:
     """One line an explainer, the best first: rank, completeness, whether it depends on the weights, and the verdict."""
     places, sanity = {row["variant"]: row for row in scores["ranking"]}, scores.get("sanity") or {}
     known = {about["variant"]: about for about in abouts}
-    names = [*places, *(name for name in known if name not in places)]
+    names = list(dict.fromkeys([*places, *scores["variants"], *known]))
     rows = [_ranked(name, places.get(name), known.get(name, {}), sanity.get(name), scores["best"]) for name in names]
     head = ["Explainer", "Rank", "Mean rank", "Completeness error", "Depends on the weights", "", "Verdict"]
+    over = ", ".join(title(name) for place in scores["ranking"][:1] for name in place.get("over", ()))
     note = (
-        "Mean rank: over the figures below. Completeness error: by how much a map's sum misses the score it ought to "
-        "explain; many explainers promise none. Depends on the weights: the rank correlation with the maps of a "
-        "network whose weights are randomised, layer by layer from the head on, must fall (Adebayo et al. 2018); the "
-        "line shows how it falls, the number where it ends."
+        f"Mean rank: over the figures that all have{': ' if over else ''}{over}. Completeness error: by how much a "
+        "map's sum misses the score it ought to explain; many explainers promise none. Depends on the weights: the "
+        "rank correlation with the maps of a network whose weights are randomised, layer by layer from the head on, "
+        "must fall (Adebayo et al. 2018); the line shows how it falls, the number where it ends."
     )
     table = style.table(head, rows, numbers=(1, 2, 3), raw=(5, 6))
     return f"{table}<p class=sub>{note}</p>"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from zdd import files
-from zdd.report import certainty, curves, defects, explained, style
+from zdd.report import certainty, curves, defects, explained_group, style
 from zdd.report.sections import NAMES, mistake_card
 from zdd.report.summarise import EXPLAINED
 from zdd.report.words import percent
@@ -40,7 +40,7 @@ def page(group: Group, summary: dict[str, Any], reports: dict[str, dict[str, Any
         _table(summary),
         "<h2>The runs side by side</h2>",
         _side_by_side(reports),
-        explained.group_section(group, reports),
+        explained_group.section(group, reports),
         _hard(reports),
         _runs(reports),
         _ensemble(group),

@@ -189,6 +189,6 @@ def stamp(text: str, *, good: bool = False) -> str:
     return f'<span class="stamp{" good" if good else ""}">{escape(text)}</span>'
 
 
-def doubt(head: str, text: str) -> str:
+def doubt(head: str, *texts: str) -> str:
     """A box with what must not be believed, said large."""
-    return f'<div class="doubt"><b>{escape(head)}</b><p>{escape(text)}</p></div>'
+    return f'<div class="doubt"><b>{escape(head)}</b>{paragraphs(texts)}</div>'
