@@ -123,6 +123,19 @@ def test_resuming_a_group_takes_up_the_run_that_is_missing(experiment: Experimen
     assert group.run(0).weights.stat().st_mtime_ns == untouched
 
 
+def test_a_damaged_checkpoint_is_named(experiment: Experiment, tmp_path: Path) -> None:
+    _, group = train(experiment(epochs=1), tmp_path)
+    run = group.runs[0]
+    (run.path / "DONE").unlink()
+    whole = run.last.read_bytes()
+    run.last.write_bytes(whole[: len(whole) // 2])
+    assert resume(group.path)["failed"] == {
+        "run_0": f"{run.last}: is damaged, so the run can't go on from it; delete it to begin the run anew"
+    }
+    run.last.unlink()
+    assert resume(group.path)["failed"] == {}
+
+
 def test_the_model_that_is_kept_is_the_best_and_not_the_last(experiment: Experiment, tmp_path: Path) -> None:
     _, group = train(experiment(epochs=4, optimizer={"name": "SGD", "lr": 0.3}), tmp_path / "runs")
     run = group.runs[0]

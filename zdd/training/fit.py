@@ -3,6 +3,7 @@
 import logging
 import signal
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -11,6 +12,7 @@ from pytorch_lightning.trainer.states import TrainerStatus
 
 from zdd.data.dataset import Dataset
 from zdd.data.module import DataModule
+from zdd.errors import ZddError
 from zdd.models.base import ZddModel
 from zdd.preprocess import Preprocess
 from zdd.rundir import RunDir
@@ -46,9 +48,11 @@ def fit(model: ZddModel, data: DataModule, config: Config, run: RunDir) -> None:
 
     Raises:
         KeyboardInterrupt: If the user stopped it; the last finished epoch is kept.
-        ZddError: If the loss is no number.
+        ZddError: If the loss is no number, or the last checkpoint is damaged.
     """
     silence()
+    if run.last.is_file() and not zipfile.is_zipfile(run.last):  # what torch writes is one; half of it is none
+        raise ZddError(f"{run.last}: is damaged, so the run can't go on from it; delete it to begin the run anew")
     epochs = 1 if model.one_pass else config.epochs
     trainer = _trainer(config, epochs, callbacks(data.dataset, data.preprocess, config, run))
     resume = run.last if run.last.is_file() else None
