@@ -1,5 +1,6 @@
 """Explaining a few images at a time, whatever the caller's batch and gradient mode."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -20,7 +21,8 @@ def in_chunks(
         size: Images at a time.
     """
     said = []
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="captum")  # of hooks and gradients that it sets, and undoes
         for part, aim in zip(torch.split(image, size), torch.split(target, size), strict=True):
             said.append(explain(part.detach().clone(), aim.clone()))
     errors = [one.error.detach() for one in said if one.error is not None]

@@ -4,6 +4,7 @@ from captum.attr import Saliency
 from torch import Tensor
 
 from zdd.explain.base import Attribution, Subject
+from zdd.explain.chunks import in_chunks
 
 SIGNED = False
 
@@ -16,6 +17,9 @@ def attribute(subject: Subject, image: Tensor, target: Tensor) -> Attribution:
         image: (B, 3, H, W) normalised.
         target: (B,) int64, columns of the evidence.
     """
-    image = image.detach().clone().requires_grad_()
+    return in_chunks(lambda part, aim: _explain(subject, part, aim), image, target)
+
+
+def _explain(subject: Subject, image: Tensor, target: Tensor) -> Attribution:
     gradient = Saliency(subject.module()).attribute(image, target=target)
     return Attribution(gradient.amax(1, keepdim=True))
