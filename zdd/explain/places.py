@@ -129,8 +129,10 @@ class Seen:
             x = given[0] if given else None
             if not isinstance(x, Tensor):
                 return
-            if self._canvas is None and x.ndim == 4 and any(True for _ in module.parameters(recurse=False)):
-                self._canvas = (x.shape[2], x.shape[3])
+            if self._canvas is None:  # up to the first layer with weights it is the image
+                if x.ndim == 4 and any(True for _ in module.parameters(recurse=False)):
+                    self._canvas = (x.shape[2], x.shape[3])
+                return
             # Known already where a module gave it; what is left comes from functions, such as a functional ReLU.
             if not any(x is other for other in self._tensors.values()):
                 self._note((name, "in"), x)
