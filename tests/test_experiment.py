@@ -136,6 +136,16 @@ def test_a_damaged_checkpoint_is_named(experiment: Experiment, tmp_path: Path) -
     assert resume(group.path)["failed"] == {}
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_what_was_trained_in_another_precision_is_kept_in_single(
+    experiment: Experiment, tmp_path: Path, precision: str
+) -> None:
+    trainer = {"accelerator": "cpu", "threads": 1, "precision": precision}
+    result, group = train(experiment(epochs=1, trainer=trainer), tmp_path)
+    assert result["failed"] == {}
+    assert {weight.dtype for weight in load_trained(group.runs[0]).model.parameters()} == {torch.float32}
+
+
 def test_the_model_that_is_kept_is_the_best_and_not_the_last(experiment: Experiment, tmp_path: Path) -> None:
     _, group = train(experiment(epochs=4, optimizer={"name": "SGD", "lr": 0.3}), tmp_path / "runs")
     run = group.runs[0]

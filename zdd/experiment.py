@@ -130,7 +130,7 @@ def run_once(config: Config, run: RunDir, dataset: Dataset, audit: dict[str, Any
     fit(model, data, config, run)
     best = torch.load(run.best, map_location="cpu", weights_only=True)
     model.load_state_dict(best["state_dict"])
-    model.cpu().eval()
+    model.float().cpu().eval()  # judged and kept in single precision, whatever it was trained in
     _keep(run, Trained(model, data.preprocess, None, config), data)
     run.finish()
 
