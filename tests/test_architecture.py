@@ -45,6 +45,8 @@ RANKS = {
         "explaining",
         "scoring",
         "ranking",
+        "shortcuts",
+        "seeds",
         "search",
         "launch",
         "serve",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zdd import files, plugins, ranking
+from zdd import files, plugins, ranking, seeds, shortcuts
 from zdd.attributions import Explained, Judged, Look, attribute, batch_of, judge, subject_of
 from zdd.data import dataset as datasets
 from zdd.data.module import DataModule
@@ -93,33 +93,46 @@ def score(path: Path, wish: Wish, *, device: str = "auto") -> dict[str, Any]:
         raise ZddError("--images: scores are of test images; leave it out")
     group, runs = finished_runs(path)
     where = device_of(device)
-    done = {run.path.name: score_run(run, wish, device=where) for run in runs}
-    if group is not None:
+    done, said = {}, dict[str, list[Explained]]()
+    for run in runs:
+        test, done[run.path.name] = score_run(run, wish, device=where)
+        for section in _sections(wish, test.trained):
+            said.setdefault(section.name, []).append(test.maps(section, "test"))
+    result: dict[str, Any] = {"runs": done}
+    if group is not None and len(runs) > 1:
+        result["agreement"] = seeds.agree(said, len(test.judged.looks))
+        files.write_json(group.path / "explain/scores.json", {"agreement": result["agreement"]})
         page_of_group.refresh(group)
-    return {"runs": done}
+    return result
 
 
-def score_run(run: RunDir, wish: Wish, *, device: str = "cpu") -> dict[str, Any]:
+def score_run(run: RunDir, wish: Wish, *, device: str = "cpu") -> tuple[Case, dict[str, Any]]:
     """Score explainers on a run's defective test images, and write `explain/scores.json`.
 
     Attributions and numbers are kept image by image, so that a stopped call goes on.
 
     Returns:
-        What scores.json holds.
+        The test images, and what scores.json holds.
 
     Raises:
         ZddError: If there is no such explainer or class, or no defective test image.
     """
     trained = load_trained(run)
     trained.model.to(device)
-    names = wish.variants or tuple(name for name in plugins.available("explain") if name not in NAMES)
-    sections = sections_of(names, trained.config.explain)
+    sections = {section.name: section for section in _sections(wish, trained)}
     test, val = (_case(run, trained, wish, split) for split in ("test", "val"))
-    scored = {section.name: _scored(test, val, section) for section in sections}
+    scored = {name: _scored(test, val, section) for name, section in sections.items()}
     result = {"n": len(test.judged.looks), "masks": len(test.masked), **ranking.conclude(scored)}
+    best = sections.get(result["best"])
+    result["shortcut"] = shortcuts.find(run, trained, best, which=wish.which, n=wish.n) if best else None
     files.write_json(run.path / "explain/scores.json", result)
     page_of_run.refresh(run)
-    return result
+    return test, result
+
+
+def _sections(wish: Wish, trained: Trained) -> list[Section]:
+    names = wish.variants or tuple(name for name in plugins.available("explain") if name not in NAMES)
+    return sections_of(names, trained.config.explain)
 
 
 def _case(run: RunDir, trained: Trained, wish: Wish, split: Split) -> Case:

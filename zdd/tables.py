@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from zdd import files
 
@@ -41,6 +42,24 @@ def run(path: Path) -> None:
         for name, row in known.items()
     ]
     show(["test figure", "images", "value", "95 % interval", "by"], rows)
+
+
+def ranking(run: str, scores: dict[str, Any]) -> None:
+    """The explainers of one run's scores.json, the best first, and what to take."""
+    places = {row["variant"]: row for row in scores["ranking"]}
+    names = [*places, *(name for name in scores["variants"] if name not in places)]
+    figures = ("pointing_game", "energy_inside", "iou", "insertion", "deletion", "infidelity")
+    rows = []
+    for name in names:
+        place, sane = places.get(name), scores["sanity"].get(name)
+        values = [scores["variants"][name].get(figure, {}).get("value") for figure in figures]
+        doubt = "" if sane is None or sane["depends"] else "does not depend on the weights"
+        mean = "" if place is None else f"{place['mean_rank']:.1f}"
+        rows.append([name, mean, *("" if value is None else f"{value:.3f}" for value in values), doubt])
+    show([run, "mean rank", *figures, ""], rows)
+    for line in [*scores["messages"].values(), *((scores["shortcut"] or {}).get("flags") or [])]:
+        say(line)
+    say(f"take {scores['best']}: {scores['reason']}" if scores["best"] else f"take none: {scores['reason']}")
 
 
 def say(line: str) -> None:

@@ -103,7 +103,10 @@ def explain(args: Args) -> Result:
     if args.score:
         from zdd import scoring
 
-        return scoring.score(args.run_path, wish, device=args.device)
+        scored = scoring.score(args.run_path, wish, device=args.device)
+        for run, found in scored["runs"].items():
+            tables.ranking(run, found)
+        return scored
     result = explaining.explain(args.run_path, wish, device=args.device)
     tables.say(f"pictures: {result['folder']}")
     return result
