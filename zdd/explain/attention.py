@@ -28,7 +28,9 @@ def back(layer: nn.Module, x: Tensor, share: Tensor, heads: Heads) -> Tensor:
         return merged_back(share, (x.shape[1], x.shape[2]))
     if isinstance(layer, ShiftedWindowAttention):
         grid = Windows(layer, x.shape[1], x.shape[2])
-        mixed = together(window_weights(layer, x), heads).mT @ grid.cut(share[..., None])
+        there = grid.cut(torch.ones_like(x[:1, ..., :1])).mT  # (1, windows, 1, n), 0 in the padding
+        kept = normalised(together(window_weights(layer, x), heads) * there)
+        mixed = kept.mT @ grid.cut(share[..., None])
         return (share + grid.join(mixed)[..., 0]) / 2
     # One image at a time: the weights of 16 with 4,096 tokens each would be 6 GB.
     mixed = torch.cat([one[:, None] @ together(weights(layer, tokens), heads) for one, tokens in _each(share, x)])
@@ -39,8 +41,12 @@ def together(shares: Tensor, heads: Heads) -> Tensor:
     """(..., heads, N, N) -> (..., N, N), rows add up to 1."""
     if heads == "mean":
         return shares.mean(-3)
-    kept = shares.amax(-3) if heads == "max" else shares.amin(-3)
-    return kept / kept.sum(-1, keepdim=True).clamp_min(torch.finfo(kept.dtype).tiny)
+    return normalised(shares.amax(-3) if heads == "max" else shares.amin(-3))
+
+
+def normalised(shares: Tensor) -> Tensor:
+    """(..., N, N) not negative -> rows that add up to 1; those of zeros stay as they are."""
+    return shares / shares.sum(-1, keepdim=True).clamp_min(torch.finfo(shares.dtype).tiny)
 
 
 def weights(layer: nn.Module, x: Tensor) -> Tensor:
@@ -61,7 +67,7 @@ def weights(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def window_weights(layer: ShiftedWindowAttention, x: Tensor) -> Tensor:
-    """(B, H, W, C) -> (B, windows, heads, n, n), what each place of a window takes from each, nothing from padding.
+    """(B, H, W, C) -> (B, windows, heads, n, n), what each place of a window takes from each, padding among them.
 
     Args:
         layer: One of Swin's.
@@ -72,12 +78,10 @@ def window_weights(layer: ShiftedWindowAttention, x: Tensor) -> Tensor:
     q, k, _ = layer.qkv(tokens).reshape(*tokens.shape[:3], 3, layer.num_heads, -1).permute(3, 0, 1, 4, 2, 5)
     logits = q @ k.mT / math.sqrt(q.shape[-1]) + layer.get_relative_position_bias()
     # What the roll brought over from the opposite border is no neighbour.
-    down, across = (
-        torch.arange(side, device=x.device) < shift for side, shift in zip(grid.size, grid.shift, strict=True)
-    )
-    region = grid.cut((1 + 2 * down[:, None] + across)[None, ..., None])[..., 0]  # 0 is padding
-    logits = logits + APART * (region[..., :, None] != region[..., None, :])[:, :, None]
-    shares: Tensor = logits.masked_fill((region == 0)[:, :, None, None], -math.inf).softmax(-1)
+    down, across = (torch.arange(side, device=x.device) < by for side, by in zip(grid.padded, grid.shift, strict=True))
+    region = grid.cut((2 * down[:, None] + across)[None, ..., None])[..., 0]
+    apart = region[..., :, None] != region[..., None, :]
+    shares: Tensor = (logits + APART * apart[:, :, None]).softmax(-1)
     return shares
 
 
@@ -97,8 +101,8 @@ class Windows:
         self.shift = [0 if window >= side else shift for shift, window, side in sides]
 
     def cut(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, windows, n, C), 0 in the padding."""
-        below, right = (to - side for to, side in zip(self.padded, self.size, strict=True))
+        """(B, H, W, C), padded already or not -> (B, windows, n, C), 0 in the padding."""
+        below, right = (to - side for to, side in zip(self.padded, x.shape[1:3], strict=True))
         x = F.pad(x, (0, 0, 0, right, 0, below)).roll([-shift for shift in self.shift], dims=(1, 2))
         (height, width), (rows, columns) = self.padded, self.window
         x = x.reshape(len(x), height // rows, rows, width // columns, columns, -1).transpose(2, 3)

@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
+from zdd.errors import ZddError
 from zdd.explain import grad_cam, guided_backpropagation
-from zdd.explain.base import Attribution, Subject, Unfit
+from zdd.explain.base import Attribution, Subject
 
 SIGNED = True  # as guided backpropagation is
 
@@ -24,6 +25,6 @@ def attribute(subject: Subject, image: Tensor, target: Tensor, *, layer: str = "
     try:
         details = guided_backpropagation.attribute(subject, image, target).values
         places = grad_cam.attribute(subject, image, target, layer=layer).values
-    except Unfit as error:
-        raise Unfit(*(f"guided_grad_cam: {line.partition(': ')[2]}" for line in error.lines)) from None
+    except ZddError as error:  # in its own name
+        raise type(error)(*(f"guided_grad_cam: {line.partition(': ')[2]}" for line in error.lines)) from None
     return Attribution(details * places)

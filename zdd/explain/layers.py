@@ -14,7 +14,7 @@ AUTO = "auto"
 NO_STAGE = (nn.Linear, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)  # what these give repeats the layer before
 
 
-def find(subject: Subject, size: Size, layer: str = AUTO, *, by: str = "grad_cam") -> Spot:
+def find(subject: Subject, size: Size, layer: str = AUTO) -> Spot:
     """The activation to look at.
 
     Args:
@@ -22,7 +22,6 @@ def find(subject: Subject, size: Size, layer: str = AUTO, *, by: str = "grad_cam
         size: Height and width of the images.
         layer: "auto": of the activations with more than one place those with the fewest, and of these the last on which
             the score depends; or a module's name, whose output is taken.
-        by: The explainer that messages speak for.
 
     Raises:
         ZddError: If there is no such module, or its output has no places, or none that the score depends on.
@@ -33,9 +32,11 @@ def find(subject: Subject, size: Size, layer: str = AUTO, *, by: str = "grad_cam
         spot for spot in seen.found.values() if spot.n_places > 1 and seen.reached(spot) and _is_stage(spot, seen)
     ]
     if not stages:
-        raise Unfit(f"{by}: no layer of this network has more than one place at {size[0]} x {size[1]}; take saliency")
+        raise Unfit(
+            f"grad_cam: no layer of this network has more than one place at {size[0]} x {size[1]}; take saliency"
+        )
     if layer != AUTO:
-        return _named(layer, seen, stages, by)
+        return _named(layer, seen, stages)
     fewest = min(spot.n_places for spot in stages)
     return [spot for spot in stages if spot.n_places == fewest][-1]
 
@@ -85,16 +86,16 @@ def _is_stage(spot: Spot, seen: Seen) -> bool:
     return True
 
 
-def _named(layer: str, seen: Seen, stages: list[Spot], by: str) -> Spot:
+def _named(layer: str, seen: Seen, stages: list[Spot]) -> Spot:
     ends = {spot.grid: spot.name for spot in stages if spot.side == "out"}  # the last of each size
     instead = f"take {', '.join([AUTO, *ends.values()])}"
     spot = seen.found.get((layer, "out"))
     if spot is None:
         near = difflib.get_close_matches(layer, [name for name, side in seen.found if side == "out"], n=1)
         hint = f"did you mean '{near[0]}'? Or " if near else ""
-        raise ZddError(f"{by}: layer = '{layer}': no layer of that name has places; {hint}{instead}")
+        raise ZddError(f"grad_cam: layer = '{layer}': no layer of that name has places; {hint}{instead}")
     if spot.n_places == 1:
-        raise ZddError(f"{by}: layer = '{layer}': has a single place at this image size; {instead}")
+        raise ZddError(f"grad_cam: layer = '{layer}': has a single place at this image size; {instead}")
     if not seen.reached(spot):
-        raise ZddError(f"{by}: layer = '{layer}': the score does not depend on its places; {instead}")
+        raise ZddError(f"grad_cam: layer = '{layer}': the score does not depend on its places; {instead}")
     return spot
