@@ -117,6 +117,15 @@ def test_an_unsigned_map_has_no_legend_of_signs(wide: Path) -> None:
     assert over[40, 120] == pytest.approx(expected, abs=1)
 
 
+def test_single_pixels_grow_to_dots_and_the_stronger_covers_the_weaker() -> None:
+    values = np.zeros((160, 240), np.float32)  # 160 / 160: a dot reaches one pixel farther on each side
+    values[10, 10], values[10, 12], values[50, 50], values[52, 50] = 1.0, -2.0, 3.0, 1.0
+    grown = attribution.dots(values)
+    assert grown[9:12, 9:14].tolist() == [[1, 1, -2, -2, -2]] * 3
+    assert (grown[49:52, 49:52] == 3).all() and (grown[52:54, 49:52] == 1).all()
+    assert np.count_nonzero(grown) == 15 + 15 and (attribution.dots(values[:64, :64]) == values[:64, :64]).all()
+
+
 def test_the_true_defect_is_outlined_from_outside(wide: Path) -> None:
     over = panel(draw(wide, np.zeros(SIZE), truth=planted(24, 8).astype(np.uint8)), 2, (320, 160))
     line = (over == rgb(attribution.TRUE)).all(axis=2)

@@ -8,6 +8,7 @@ from zdd.report.words import percent
 
 Scores = dict[str, dict[str, dict[str, Any]]]  # explainer -> figure's name -> figure as in metrics.json
 
+UNFIT = "not for this network"
 UP, DOWN = "higher is better", "lower is better"
 MASKS = {
     "pointing_game": ("Peak hits the defect", UP),
@@ -69,7 +70,8 @@ def _ranked(
     error = about.get("error_median")
     falls = sane["correlations"] if sane else []
     depends = "" if sane is None else f"{'yes' if sane['depends'] else 'no'} ({falls[-1]:.2f})"
-    verdict = style.stamp(doubt) if (doubt := doubts(about, sane)) else ""
+    doubt = doubts(about, sane)
+    verdict = style.stamp(doubt) if doubt and doubt != UNFIT else doubt
     if name == best:
         verdict = style.stamp("take this one", good=True)
     rank, mean = (str(place["rank"]), f"{place['mean_rank']:.2f}") if place else ("", "")
@@ -81,7 +83,7 @@ def doubts(about: dict[str, Any], sane: dict[str, Any] | None = None) -> str:
     if about.get("unreliable"):
         return "unreliable for this network"
     if about.get("message"):
-        return "not for this network"
+        return UNFIT
     return "does not depend on the weights" if sane is not None and not sane["depends"] else ""
 
 
