@@ -27,6 +27,7 @@ def test_by_hand_of_three_seeds() -> None:
     found = measure(maps, share=0.5)
     assert found["spearman"] == pytest.approx((0.8 - 1.0 - 0.8) / 3)  # 1 - 6 sum d^2 / (n (n^2 - 1))
     assert found["top_iou"] == pytest.approx((1 + 0 + 0) / 3)
+    assert measure(maps, share=0.25)["top_iou"] == 0  # the highest of all is another in each; the lowest is not
 
 
 def test_against_scipy_with_many_ties() -> None:

@@ -102,6 +102,21 @@ def test_maps_that_are_constant_or_not_finite() -> None:
     assert np.isnan(found[:, 0]).all() and (found[:, 1] == 0).all()
     assert sanity.depends(found) and sanity.depends(np.full((3, 2), np.nan))
 
+    def overflows(of: Subject, image: Tensor, target: Tensor) -> Tensor:
+        values = edges(of, image, target)
+        values[:, :, 0, 0] = 0 if of is mine else math.inf
+        return values
+
+    assert not any(value.any() for _, value in sanity.cascade(mine, overflows, IMAGE, TARGET))
+
+
+def test_layers_of_one_shape_are_drawn_apart_and_a_single_weight_stays() -> None:
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.PReLU(), nn.Linear(12, 12), nn.Linear(12, 1))
+    fresh = sanity._redrawn(Subject(net, lambda raw, image: raw), ["4", "3", "2", "1"], 0).net.state_dict()
+    assert not torch.isclose(fresh["1.weight"], fresh["3.weight"], atol=1e-3).all()
+    assert fresh["2.weight"] == 0.25 and fresh["4.bias"] == net[4].bias
+
 
 class Model:
     """A method with a map of its own."""

@@ -111,7 +111,7 @@ def _around(name: str) -> Iterator[str]:
 
 def _ends(n: int, stages: int) -> list[int]:
     """Up to which of n layers each stage goes: 1, then evenly up to n."""
-    return sorted({1, *(round(end) for end in np.linspace(1, n, max(2, min(n, stages))))})
+    return sorted({round(end) for end in np.linspace(1, n, max(2, min(n, stages)))})
 
 
 def _redrawn(subject: Subject, layers: list[str], seed: int) -> Subject:

@@ -1,0 +1,62 @@
+"""How many explanations a second each explainer gives, of images in batches and one by one, and their ratio.
+
+python scripts/bench_explain.py [--backbones resnet18 vit_b_16] [--variants saliency] [--images 16] [--device cuda]
+"""
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from zdd import plugins
+from zdd.attributions import subject_of
+from zdd.explain.base import Subject, Unfit
+from zdd.models.build import build
+from zdd.records import Task
+from zdd.settings import Section
+
+
+def per_second(subject: Subject, variant: str, batches: Sequence[Tensor]) -> float:
+    """Of explanations, brought to the processor's memory; the first batch is explained once before."""
+    attribute, started = plugins.load("explain", variant), 0.0
+    for at, image in enumerate((batches[0], *batches)):
+        started = time.perf_counter() if at == 1 else started
+        attribute(subject, image, torch.ones(len(image), dtype=torch.int64, device=image.device)).values.cpu()
+    return sum(map(len, batches)) / (time.perf_counter() - started)
+
+
+def measure(subject: Subject, variant: str, image: Tensor) -> dict[str, object]:
+    """Explanations a second in batches and one by one, and their ratio; or why there are none."""
+    try:
+        batched = per_second(subject, variant, [image])
+    except Unfit as unfit:
+        return {"unfit": str(unfit)}
+    single = per_second(subject, variant, image[: max(1, len(image) // 4)].split(1))  # a part of them is enough
+    return {"batched_per_s": round(batched, 3), "single_per_s": round(single, 3), "ratio": round(batched / single, 2)}
+
+
+def main() -> None:
+    """A line of JSON for each backbone and explainer."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbones", nargs="+", default=["resnet18"])
+    parser.add_argument("--variants", nargs="+", default=list(plugins.available("explain")))
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    task, image = Task(("good", "defect"), True, (given.size,) * 2), torch.rand(given.images, 3, given.size, given.size)
+    for backbone in given.backbones:
+        section = Section(name="classifier", options={"backbone": backbone, "weights": "none"})
+        subject = subject_of(build(section, task).eval().to(given.device))
+        for variant in given.variants:
+            figures = measure(subject, variant, image.to(given.device))
+            print(json.dumps({"backbone": backbone, "variant": variant, **figures}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
