@@ -65,6 +65,7 @@ def write_scores(run: Path, **changes: Any) -> None:
 
 
 SHORTCUT = {
+    "variant": "grad_cam",
     "border": {"share": 0.31, "area": 0.19, "n": 9, "flag": False},
     "background": {"share": None, "area": None, "n": 0, "flag": False},
     "places": [{"name": "crack", "box": [0, 0, 0.125, 0.25], "share": 0.41, "area": 0.03125, "elsewhere": 0.02}],
@@ -132,7 +133,7 @@ def test_a_shortcut_is_said_at_the_top_too(tmp_path: Path) -> None:
     assert "2.0 % in the others" in text and "none could be told from the part" in text
     write_scores(tested.run.path, shortcut=SHORTCUT | {"places": [], "flags": []})
     page_of_run.refresh(tested.run)
-    assert "No sign of it was found." in page(tested.run)
+    assert "No sign of it was found. Measured by grad_cam." in page(tested.run)
     assert flag not in page(tested.run) and "It may look beside the defect" not in page(tested.run)
 
 

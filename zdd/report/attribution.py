@@ -16,14 +16,7 @@ from zdd.report.words import certainty, percent
 RIGHT, WRONG, OPEN, DOUBTED = "#0A6B50", "#B3420A", "#4A5A68", "#7A1F1F"  # bars: judged rightly, wrongly, not known
 FOR, AGAINST, TRUE = "#FF3B30", "#3DA5FF", "#00E5A0"  # of an overlay: to be seen on dark and on light pictures
 UNSEEN = "#C3CCD5"  # of a heat map, where the network saw nothing of the picture
-GREY, THICK, POWER = (
-    0.85,
-    0.8,
-    0.7,
-)  # brightness below an overlay; opacity of the strongest; below 1, the weak shows more
-REST = (
-    0.995  # quantile of an image's values that its colours reach to; single pixels above it would leave the rest pale
-)
+GREY, THICK = 0.85, 0.7  # of an overlay: brightness of the picture below it, opacity of the strongest values
 DOT = 160  # input pixels, on the shorter side, for each pixel that a dot of an overlay reaches farther: 3 wide at 224
 STRAY = 0.02  # share of the attribution in the padding from which on it is said
 

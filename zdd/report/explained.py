@@ -193,10 +193,11 @@ def _shortcut(shortcut: dict[str, Any] | None) -> str:
     text = (
         "A network that was given the class away by a mark, a clamp or the light looks there, and not at the defect. "
         f"{'What was found needs a person to look.' if shortcut.get('flags') else 'No sign of it was found.'}"
+        f"{' Measured by ' + shortcut['variant'] + '.' if shortcut.get('variant') else ''}"
     )
     head = ["Where", "Share of what it looks at", "Share of the picture", "Images", ""]
     table = style.table(head, rows, numbers=(1, 2, 3), raw=(4,)) if rows else ""
-    return f"<h3>Does it look beside the part?</h3><p>{text}</p>{table}"
+    return f"<h3>Does it look beside the part?</h3><p>{style.escape(text)}</p>{table}"
 
 
 def _beside_part(name: str, found: dict[str, Any]) -> list[str]:
