@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from zdd.preprocess import Preprocess
-from zdd.report import attribution, contact, panels
+from zdd.report import attribution, contact, panels, pictures
 from zdd.report.heat import Frame, Span, rgb
 
 SIZE = (64, 64)
@@ -235,3 +235,10 @@ def test_many_columns_stand_in_rows_of_nearly_one_length(tmp_path: Path) -> None
     one = shown(tmp_path, ["1.png"])
     few, many = (contact.beside("x", {str(i): one for i in range(n)}, preprocess()) for n in (5, 12))
     assert many.width <= contact.WIDE + 2 * panels.GAP and many.height > 1.5 * few.height
+
+
+def test_names_with_umlauts_and_accents_can_be_read() -> None:
+    missing = pictures.font(20).getmask("\uffff").getbbox(), bytes(pictures.font(20).getmask("\uffff"))
+    for letter in "äöüßéñłšæŻ≤":
+        drawn = pictures.font(20).getmask(letter)
+        assert (drawn.getbbox(), bytes(drawn)) != missing, letter

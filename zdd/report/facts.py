@@ -27,11 +27,7 @@ def gather(tested: Tested, pictures: dict[int, Path]) -> dict[str, Any]:
         "classes": list(task.classes),
         "has_good": task.has_good,
         "n": {name: int((tested.columns.label == k).sum()) for k, name in enumerate(task.classes)},
-        "verdict": {
-            "headline": words.headline(tested),
-            "sentences": words.sentences(tested),
-            "cautions": words.cautions(tested, audit.get("n_pairs") or 0),
-        },
+        "verdict": _verdict(tested, audit),
         "threshold": tested.threshold.as_dict() if tested.threshold else None,
         "test": {name: figure.as_dict() for name, figure in tested.figures.items()},
         "validation": stored.get("val", {}),
@@ -48,6 +44,11 @@ def gather(tested: Tested, pictures: dict[int, Path]) -> dict[str, Any]:
         "environment": files.read_json(run.environment) if run.environment.is_file() else {},
         "config": files.read_json(run.config) if run.config.is_file() else {},
     }
+
+
+def _verdict(tested: Tested, audit: dict[str, Any]) -> dict[str, Any]:
+    cautions = words.cautions(tested, audit.get("n_pairs") or 0)
+    return {"headline": words.headline(tested), "sentences": words.sentences(tested), "cautions": cautions}
 
 
 def _claims(tested: Tested) -> dict[str, Any] | None:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from zdd.preprocess import Preprocess
 from zdd.records import UNKNOWN, Batch, Prediction
 from zdd.report import heat
 from zdd.report.heat import Frame, Span
-from zdd.report.pictures import TEXT, upright, write_line
+from zdd.report.pictures import TEXT, font, upright, write_line
 
 SMALLEST, LARGEST = 320, 640  # longest side of a panel, pixels
 WIDEST = 7.4  # width of all panels, in heights of one, before they stand in two rows and more
@@ -193,18 +193,18 @@ def ruler(canvas: Image.Image, span: Span, at: tuple[int, int], width: int) -> N
     draw, (x, y) = ImageDraw.Draw(canvas), at
     ramp = np.linspace(span.low, span.high, width, dtype=np.float32)[None].repeat(14, axis=0)
     canvas.paste(Image.fromarray(span.colours(ramp)), (x, y))
-    font = ImageFont.load_default(14)
+    letters = font(13)
     start = f"{span.low:.3g} and less" if span.signed else "0"
     end = "1" if span.high == 1 and not span.signed else f"{span.high:.3g} and more"  # a probability has no more
-    if draw.textlength(f"{start}   0   {end}", font=font) > width:
+    if draw.textlength(f"{start}   0   {end}", font=letters) > width:
         start, end = start.split()[0], end.split()[0]
-    draw.text((x, y + 18), start, font=font, fill=INK)
-    draw.text((x + width - draw.textlength(end, font=font), y + 18), end, font=font, fill=INK)
+    draw.text((x, y + 18), start, font=letters, fill=INK)
+    draw.text((x + width - draw.textlength(end, font=letters), y + 18), end, font=letters, fill=INK)
     if span.signed:
         draw.rectangle((x, y, x + width - 1, y + 13), outline=EDGE)  # its middle is as white as the paper
-        draw.text((x + width / 2 - draw.textlength("0", font=font) / 2, y + 18), "0", font=font, fill=INK)
+        draw.text((x + width / 2 - draw.textlength("0", font=letters) / 2, y + 18), "0", font=letters, fill=INK)
     if span.threshold <= span.high:
         mark = x + round((width - 1) * span.threshold / span.high)
         draw.line((mark, y - 3, mark, y + 17), fill="#00D0FF", width=2)
         text = f"threshold {span.threshold:.3g}"
-        draw.text((mark - draw.textlength(text, font=font) / 2, y + 18), text, font=font, fill=INK)
+        draw.text((mark - draw.textlength(text, font=letters) / 2, y + 18), text, font=letters, fill=INK)

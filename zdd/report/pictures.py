@@ -4,8 +4,10 @@ import base64
 import io
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
+import matplotlib as mpl
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from zdd.pixels import open_image, to_rgb
@@ -96,11 +98,15 @@ def write_line(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, width: int, *, size: int, fill: str = TEXT
 ) -> None:
     """Write a line in the largest size up to `size` that fits into `width` pixels."""
-    font = ImageFont.load_default(size)
-    while size > 11 and draw.textlength(text, font=font) > width:
+    while size > 11 and draw.textlength(text, font=font(size)) > width:
         size -= 1
-        font = ImageFont.load_default(size)
-    draw.text(at, text, font=font, fill=fill)
+    draw.text(at, text, font=font(size), fill=fill)
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib: Pillow's own font has no umlauts and no accents."""
+    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
 
 
 def plain(text: str) -> str:
