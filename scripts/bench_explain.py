@@ -6,7 +6,6 @@ python scripts/bench_explain.py [--backbones resnet18 vit_b_16] [--variants sali
 import argparse
 import json
 import time
-import warnings
 from collections.abc import Sequence
 
 import torch
@@ -44,18 +43,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbones", nargs="+", default=["resnet18"])
     parser.add_argument("--variants", nargs="+", default=list(plugins.available("explain")))
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--device", default="cpu")
+    for name, default in (("--size", 224), ("--images", 16), ("--device", "cpu")):
+        parser.add_argument(name, type=type(default), default=default)
     given = parser.parse_args()
-    warnings.simplefilter("ignore")
-    task, image = Task(("good", "defect"), True, (given.size,) * 2), torch.rand(given.images, 3, given.size, given.size)
+    task = Task(("good", "defect"), True, (given.size, given.size))
+    image = torch.rand(given.images, 3, *task.image_size, device=given.device)
     for backbone in given.backbones:
         section = Section(name="classifier", options={"backbone": backbone, "weights": "none"})
         subject = subject_of(build(section, task).eval().to(given.device))
         for variant in given.variants:
-            figures = measure(subject, variant, image.to(given.device))
-            print(json.dumps({"backbone": backbone, "variant": variant, **figures}), flush=True)
+            found = {"backbone": backbone, "variant": variant, **measure(subject, variant, image)}
+            print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,8 @@ def test_layers_of_one_shape_are_drawn_apart_and_a_single_weight_stays() -> None
     torch.manual_seed(2)
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.PReLU(), nn.Linear(12, 12), nn.Linear(12, 1))
     fresh = sanity._redrawn(Subject(net, lambda raw, image: raw), ["4", "3", "2", "1"], 0).net.state_dict()
-    assert not torch.isclose(fresh["1.weight"], fresh["3.weight"], atol=1e-3).all()
+    pair = torch.stack((fresh["1.weight"].ravel(), fresh["3.weight"].ravel()))
+    assert abs(float(torch.corrcoef(pair)[0, 1])) < 0.4  # of 144 numbers drawn by chance: sd 0.08
     assert fresh["2.weight"] == 0.25 and fresh["4.bias"] == net[4].bias
 
 

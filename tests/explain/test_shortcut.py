@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 
 from zdd.explain import crowding, saliency, shortcut
@@ -55,6 +56,10 @@ def test_where_there_is_no_background_none_is_made_up() -> None:
     fills = np.sin(x / 5)[..., None] * 80 + RNG.normal(100, 20, (*SIZE, 3))
     assert shortcut.part(fills) is None  # a structured part that fills the picture
     assert shortcut.part(np.full((*SIZE, 3), 7.0)) is None
+    corners = np.zeros(SIZE, dtype=bool)
+    corners[[0, 0, -1, -1], [0, -1, 0, -1]] = True
+    full = ~shortcut.frame(SIZE) | ndimage.binary_dilation(corners, iterations=4)
+    assert shortcut.part(np.where(full, 60.0, 180.0)[..., None] + RNG.normal(0, 4, (*SIZE, 3))) is None
     speck = np.where(disc(radius=3), 60.0, 180.0)[..., None] + RNG.normal(0, 4, (*SIZE, 3))
     assert shortcut.part(speck) is None  # 0.6 % of the picture
 

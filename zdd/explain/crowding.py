@@ -100,7 +100,7 @@ def _of_a_class(density: Floats, label: NDArray[np.int64], seed: int) -> list[tu
         crowded = (mine >= CROWDED) & (mine >= APART * others)
         apart = np.where(crowded, _apart(density, label == k), 0)
         if apart.max() > limit:
-            found.append((k, int(np.where(apart > limit, mine, 0).argmax())))
+            found.append((k, int(apart.argmax())))
     return found
 
 
