@@ -34,7 +34,7 @@ NAMES = {
     "discount_too_low_percent": "Of it too low (the buyer's loss)",
 }
 BRIEF = ("iou", "dice", "region_recall", "pixel_average_precision", "aupro")  # side by side, of several runs
-SHARES = ("region_recall", "clean_good_images", "grade_accuracy")
+SHARES = ("region_recall", "clean_good_images", "grade_accuracy", "planted_found")
 OTHERS = {
     "iou": "IoU of ",
     "region_recall": "Defects found that are ",
@@ -153,6 +153,13 @@ def _words(report: dict[str, Any]) -> Iterable[str]:
         yield (
             f"Of all pixels that are defective, or were taken for it, {percent(figure['value'])} are both (IoU). "
             f"A pixel is taken for defective where the map reaches {found['pixel_threshold']:.3g}."
+        )
+    planted = report["validation"].get("planted_found")
+    if planted and planted["value"] is not None:
+        between = _between("planted_found", planted)
+        yield (
+            f"Of {planted['n']} anomalies that were planted into good validation images, the threshold finds "
+            f"{percent(planted['value'])} ({between}): what may be expected of defects that nobody has seen yet."
         )
     if found["n_without_truth"]:
         yield f"{found['n_without_truth']} defective test images have no mask; they count in none of these figures."
