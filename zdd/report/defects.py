@@ -159,7 +159,7 @@ def _words(report: dict[str, Any]) -> Iterable[str]:
         between = _between("planted_found", planted)
         yield (
             f"Of {planted['n']} anomalies that were planted into good validation images, the threshold finds "
-            f"{percent(planted['value'])} ({between}): what may be expected of defects that nobody has seen yet."
+            f"{percent(planted['value'])} ({between}): a first sign, no promise: real defects may be harder."
         )
     if found["n_without_truth"]:
         yield f"{found['n_without_truth']} defective test images have no mask; they count in none of these figures."
