@@ -231,6 +231,16 @@ def test_each_run_is_shown_by_its_own_values_of_the_same_image(tmp_path: Path) -
     assert (pictures[1] == pictures[2]).all() and not (pictures[0] == pictures[1]).all()
 
 
+def test_runs_that_judged_differently_are_named(tmp_path: Path) -> None:
+    runs = {f"run_{i}": shown(tmp_path, ["1.png"]) for i in range(3)}
+    alike = contact._joint(runs["run_0"].rows[0], runs)
+    assert contact._caption(alike) == "crack   1.png" and attribution.colour_of(alike) == attribution.RIGHT
+    runs["run_1"].rows[0]["predicted"] = runs["run_2"].rows[0]["predicted"] = "good"
+    joint = contact._joint(runs["run_0"].rows[0], runs)
+    assert contact._caption(joint) == "crack, judged good by run_1, good by run_2   1.png"
+    assert attribution.colour_of(joint) == attribution.WRONG
+
+
 def test_many_columns_stand_in_rows_of_nearly_one_length(tmp_path: Path) -> None:
     one = shown(tmp_path, ["1.png"])
     few, many = (contact.beside("x", {str(i): one for i in range(n)}, preprocess()) for n in (5, 12))

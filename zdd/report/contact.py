@@ -93,7 +93,7 @@ def beside(title: str, shown: dict[str, Shown], preprocess: Preprocess, *, most:
     common = [row for row in first.rows if all(each.find(row) is not None for each in others)]
     rows = [common[at] for at in chosen(common, most)]
     titles = ["image", *(f"{name} {each.doubt}".rstrip() for name, each in shown.items())]
-    cells = _cells(rows, [_pictures(shown, row, preprocess) for row in rows], titles)
+    cells = _cells([_joint(row, shown) for row in rows], [_pictures(shown, row, preprocess) for row in rows], titles)
     return _laid(cells, [title, _marks(first, rows)], OPEN)[0]
 
 
@@ -162,6 +162,15 @@ def _cell(row: dict[str, Any], pictures: Sequence[Bytes], titles: Sequence[str],
         h, w = picture.shape[:2]
         cell.paste(Image.fromarray(picture), (x + (wide - w) // 2, y + named + (high - h) // 2))
     return cell
+
+
+def _joint(row: dict[str, Any], shown: dict[str, Shown]) -> dict[str, Any]:
+    """The row as all of them have it: where they judged differently, what was judged wrongly, and by which."""
+    there = {name: each.find(row) for name, each in shown.items()}
+    said = {name: shown[name].rows[at]["predicted"] for name, at in there.items() if at is not None}
+    if len(set(said.values())) < 2:
+        return row
+    return row | {"predicted": ", ".join(f"{given} by {name}" for name, given in said.items() if given != row["true"])}
 
 
 def _caption(row: dict[str, Any]) -> str:
