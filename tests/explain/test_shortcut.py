@@ -58,7 +58,7 @@ def test_where_there_is_no_background_none_is_made_up() -> None:
     assert shortcut.part(np.full((*SIZE, 3), 7.0)) is None
     corners = np.zeros(SIZE, dtype=bool)
     corners[[0, 0, -1, -1], [0, -1, 0, -1]] = True
-    full = ~shortcut.frame(SIZE) | ndimage.binary_dilation(corners, iterations=4)
+    full = ~shortcut.frame(SIZE) | ndimage.binary_dilation(corners, iterations=7)
     assert shortcut.part(np.where(full, 60.0, 180.0)[..., None] + RNG.normal(0, 4, (*SIZE, 3))) is None
     speck = np.where(disc(radius=3), 60.0, 180.0)[..., None] + RNG.normal(0, 4, (*SIZE, 3))
     assert shortcut.part(speck) is None  # 0.6 % of the picture
