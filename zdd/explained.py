@@ -68,9 +68,9 @@ def _about(trained: Trained, judged: Judged, said: Explained) -> dict[str, Any]:
 
 
 def _scale(said: Explained, n: int) -> float:
-    """The end of the colours, one for all images: what the strongest pixels reach in three of four images."""
+    """The end of the colours, one for all images: what the strongest pixels reach in all but a few."""
     peaks = [float(np.quantile(np.abs(said.values(row)), PEAK)) for row in range(n)]
-    return float(np.quantile(peaks, 0.75)) or max(peaks) or 1.0
+    return float(np.quantile(peaks, 0.95)) or max(peaks) or 1.0
 
 
 def _row(run: RunDir, trained: Trained, judged: Judged, said: Explained, row: int) -> dict[str, Any]:

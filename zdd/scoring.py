@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zdd import files, plugins, ranking, seeds, shortcuts
+from zdd.area import place
 from zdd.attributions import Explained, Judged, Look, attribute, batch_of, judge, subject_of
 from zdd.data import dataset as datasets
 from zdd.data.module import DataModule
@@ -32,6 +34,7 @@ WITHOUT_MASKS, FOR_SENSITIVITY, FOR_SANITY = 24, 6, 4  # images at most: what co
 STAGES = 5  # of networks whose weights are drawn anew
 NAMES = ("saliency_map",)  # other names of an explainer that is scored already
 Numbers = dict[str, float]
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class Case:
         """The attributions by one explainer."""
         folder = self.run.path / "explain" / "scored" / split / section.name
         return attribute(self.trained, self.judged, section, folder, title=f"{self.run.path.name} {split} ")
+
+    def seen(self, row: int, plane: NDArray[T]) -> NDArray[T]:
+        """(H, W) of the network's input -> what of it shows the picture: padding is no place to be right or wrong."""
+        return place(self.judged.looks[row].path, self.trained.preprocess).cut(plane)
 
     def image(self, row: int) -> Tensor:
         """(3, H, W) normalised."""
@@ -153,30 +160,36 @@ def _scored(test: Case, val: Case, section: Section) -> Scored:
     share = None
     if test.masked and val.masked:
         before = val.maps(section, "val")
-        share, _ = localisation.choose(
-            [before.values(row) for row in val.masked], [val.truth[row] > 0 for row in val.masked]
-        )
+        maps = [val.seen(row, before.values(row)) for row in val.masked]
+        share, _ = localisation.choose(maps, [val.seen(row, val.truth[row] > 0) for row in val.masked])
     rows = [_numbers(test, said, row, share) for row in _progress(test, section.name)]
     return Scored(rows, _falls(test, section))
 
 
 def _numbers(case: Case, said: Explained, row: int, share: float | None) -> Numbers:
-    """Every figure of one image's map, from disk where they were worked out before."""
+    """Every figure of one image's map; what takes long is on disk after the first time."""
     kept, values = said.raw / f"{row:05d}.json", said.values(row)
-    if kept.is_file():
-        return {name: np.nan if value is None else value for name, value in files.read_json(kept).items()}
-    found: Numbers = {"sparseness": faithfulness.sparseness(values)}
+    if not kept.is_file():
+        costly = _costly(case, said, row)
+        files.write_json(kept, {name: None if np.isnan(value) else value for name, value in costly.items()})
+    found: Numbers = {name: np.nan if value is None else value for name, value in files.read_json(kept).items()}
+    found["sparseness"] = faithfulness.sparseness(values)
     if row in case.masked and share is not None:
-        mask = case.truth[row] > 0
+        values, mask = case.seen(row, values), case.seen(row, case.truth[row] > 0)
         found |= localisation.measure(values, mask, share)
         found[f"energy_inside/{localisation.size_class(mask, SIZES)}"] = found["energy_inside"]
+    return found
+
+
+def _costly(case: Case, said: Explained, row: int) -> Numbers:
+    """What needs hundreds of looks at an image: of the first ones alone."""
+    found: Numbers = {}
     if row < WITHOUT_MASKS:
-        image, score = case.image(row), case.score(row)
+        image, score, values = case.image(row), case.score(row), said.values(row)
         found["insertion"], found["deletion"] = faithfulness.insertion_deletion(score, image, values)
         found["infidelity"] = faithfulness.infidelity(score, image, values)
     if row < FOR_SENSITIVITY:
         found["max_sensitivity"] = faithfulness.max_sensitivity(case.again(said, row), case.image(row), samples=4)
-    files.write_json(kept, {name: None if np.isnan(value) else value for name, value in found.items()})
     return found
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from zdd.area import place
 from zdd.attributions import Look, attribute, judge
 from zdd.data import dataset as datasets
 from zdd.data.module import DataModule
@@ -35,10 +36,13 @@ def find(run: RunDir, trained: Trained, section: Section, *, which: str | None, 
     said = attribute(trained, judged, section, folder, title=f"{run.path.name} shortcuts ")
     if said.message:
         return None
-    maps = [said.values(row) for row in range(len(looks))]
     truth = truth_of(DataModule(dataset, trained.preprocess, trained.config), records)
-    masks = [truth[row] > 0 if row in truth else None for row in range(len(looks))]
-    pairs = zip(maps, looks, strict=True)
-    beside = [shortcut.outside(one, look.pixels(trained).astype(np.float32)) for one, look in pairs]
+    seen = [place(look.path, trained.preprocess) for look in looks]  # the padding is neither border nor background
+    maps = [each.cut(said.values(row)) for row, each in enumerate(seen)]
+    masks = [each.cut(truth[row] > 0) if row in truth else None for row, each in enumerate(seen)]
+    images = [
+        look.pixels(trained)[each.rows, each.columns].astype(np.float32) for look, each in zip(looks, seen, strict=True)
+    ]
+    beside = [shortcut.outside(one, image) for one, image in zip(maps, images, strict=True)]
     places = crowding.places(maps, judged.columns.label, trained.task.classes, masks, seed=trained.config.seed)
     return {"variant": section.name, **shortcut.examine(beside, places)}
