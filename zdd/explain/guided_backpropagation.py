@@ -1,7 +1,5 @@
 """Guided backpropagation (Springenberg, Dosovitskiy, Brox and Riedmiller 2015, arXiv 1412.6806)."""
 
-import warnings
-
 from captum.attr import GuidedBackprop
 from torch import Tensor, nn
 
@@ -52,7 +50,5 @@ def guidable(net: nn.Module, image: Tensor) -> nn.Module:
 
 
 def _explain(module: nn.Module, image: Tensor, target: Tensor) -> Attribution:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Setting backward hooks")  # on modules that are thrown away
-        values = GuidedBackprop(module).attribute(image, target=target)
+    values = GuidedBackprop(module).attribute(image, target=target)
     return Attribution(values.sum(1, keepdim=True))
