@@ -105,14 +105,14 @@ def test_of_timms_vit_such_as_dino(pool: str, prefix: int) -> None:
     assert torch.allclose(explained(net, image), spread(expected, (2, 3), (16, 24)), atol=1e-6)
 
 
-def dense(layer: ShiftedWindowAttention, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+def dense(layer: ShiftedWindowAttention, x: Tensor, heads: str, monkeypatch: pytest.MonkeyPatch) -> Tensor:
     """(1, H, W, C) -> (H * W, H * W): torchvision's own weights, put where its windows lie, place by place."""
     kept: list[Tensor] = []
     softmax = F.softmax
     with monkeypatch.context() as patch:
         patch.setattr(F, "softmax", lambda *a, **k: kept.append(softmax(*a, **k)) or kept[-1])
         layer.forward(x)
-    (shares,) = (each.mean(1) for each in kept)  # (windows, n, n)
+    shares = torch.stack([fused(window, heads) for window in kept[0]])  # (windows, n, n)
     height, width = x.shape[1:3]
     rows, columns = layer.window_size
     side = [-(-height // rows) * rows, -(-width // columns) * columns]
@@ -145,14 +145,15 @@ def merging(height: int, width: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("size", "window"),
+    ("size", "window", "heads"),
     [
-        ((32, 32), [4, 4]),  # whole windows, 8 x 8 places and then 4 x 4, where nothing is shifted
-        ((36, 52), [4, 4]),  # 9 x 13 places: padded windows, shifted; then odd sides are merged
-        ((20, 44), [3, 4]),  # windows that are not square
+        ((32, 32), [4, 4], "mean"),  # whole windows, 8 x 8 places and then 4 x 4, where nothing is shifted
+        ((36, 52), [4, 4], "mean"),  # 9 x 13 places: padded windows, shifted; then odd sides are merged
+        ((36, 52), [4, 4], "max"),
+        ((20, 44), [3, 4], "mean"),  # windows that are not square
     ],
 )
-def test_of_swin_against_brute_force(size, window, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_swin_against_brute_force(size, window, heads, monkeypatch: pytest.MonkeyPatch) -> None:
     net = swin([2, 2], window)
     image = torch.randn(1, 3, *size)
     seen: list[tuple[nn.Module, Tensor]] = []
@@ -170,12 +171,12 @@ def test_of_swin_against_brute_force(size, window, monkeypatch: pytest.MonkeyPat
             if isinstance(layer, PatchMerging):
                 whole = merging(*x.shape[1:3]) @ whole
             else:
-                mixing = dense(layer, x, monkeypatch)
+                mixing = dense(layer, x, heads, monkeypatch)
                 whole = (mixing + torch.eye(len(mixing))) / 2 @ whole
     expected = whole.mean(0)
     assert math.isclose(float(expected.sum()), 1, rel_tol=1e-4)
     grid = (size[0] // 4, size[1] // 4)
-    assert torch.allclose(explained(net, image), spread(expected, grid, size), rtol=1e-3, atol=1e-7)
+    assert torch.allclose(explained(net, image, heads=heads), spread(expected, grid, size), rtol=1e-3, atol=1e-7)
     assert float(expected.max() / expected.min()) > 1.5
 
 

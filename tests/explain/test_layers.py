@@ -200,6 +200,7 @@ def test_the_last_block_of_a_transformer_hands_on_the_class_token_alone() -> Non
         with pytest.raises(ZddError, match=rf"'{name}': the score does not depend on its places; take auto"):
             layers.find(subject, (32, 32), name)
     assert layers.find(subject, (32, 32), "encoder.layers.encoder_layer_10").prefix == 1
+    assert layers.find(subject, (32, 32)).name == "encoder.layers.encoder_layer_11.ln_1"
 
 
 def test_an_untrained_head_of_zeros_is_no_mistake() -> None:
