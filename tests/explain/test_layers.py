@@ -163,6 +163,26 @@ def test_of_a_module_called_several_times_the_last_call_counts() -> None:
         assert torch.equal(one, other) and torch.allclose(its, others)
 
 
+def test_a_module_stands_where_its_last_call_does() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.gate = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.ReLU()
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.head(self.gate(self.second(self.gate(self.first(image)))).mean((2, 3)))
+
+    assert layers.find(of(Twice()), (8, 8)).name == "gate"
+
+
+def test_tokens_lie_row_by_row_behind_the_class_token() -> None:
+    spot = Spot("", "out", (2, 3), "tokens", 1, (4, 6), ())
+    tokens = torch.arange(7.0)[None, :, None].repeat(1, 1, 5)
+    assert spot.places(tokens).shape == (1, 5, 2, 3)
+    assert spot.places(tokens)[0, 0].tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
 def test_a_relu_that_works_in_place_does_not_overwrite_the_layer_before_it() -> None:
     torch.manual_seed(0)
     convolution = nn.Conv2d(3, 4, 3)
