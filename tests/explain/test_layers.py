@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet18, resnet50, swin_t, vit_b_16
 from torchvision.models.swin_transformer import SwinTransformer
+from torchvision.ops import Permute
 
 from tests.explain.lively import NETS, linear_evidence, make_model, subject_of
 from zdd.errors import ZddError
@@ -129,6 +130,10 @@ def test_a_cube_is_read_by_the_layers_before_it() -> None:
     assert layers.find(of(swin), (64, 64), "features.1").order == "channels last"
     plain = nn.Sequential(nn.Conv2d(3, 16, 4, 4), nn.ReLU(), nn.Conv2d(16, 4, 2, 2), nn.Flatten(), nn.Linear(256, 2))
     assert layers.find(of(plain), (64, 64), "1").order == "channels first"
+    turned = [nn.Conv2d(3, 16, 4, 4), Permute([0, 2, 3, 1]), nn.Linear(16, 16), Permute([0, 3, 1, 2]), nn.ReLU()]
+    convnexts = nn.Sequential(*turned, nn.Flatten(), nn.Linear(4096, 2))
+    assert layers.find(of(convnexts), (64, 64), "4").order == "channels first"
+    assert layers.find(of(convnexts), (64, 64), "2").order == "channels last"
 
 
 def test_a_dense_layer_says_nothing_of_the_order() -> None:
