@@ -84,3 +84,9 @@ def test_noise_is_the_same_whatever_the_batch() -> None:
     assert one.shape == (21, 1, 3, 8, 8) and torch.equal(one, many)
     assert max(len(drawn) for drawn in noises(images(5, 8), 21, 3)) == 3  # 15 images at a time
     assert one.std() == pytest.approx(1, abs=0.05)
+
+
+def test_points_lie_one_in_each_part_of_the_way_in_any_order() -> None:
+    points = gradient_shap._points(16, 0)
+    assert (points.sort().values * 16).floor().tolist() == list(range(16))
+    assert abs(torch.corrcoef(torch.stack((points, torch.arange(16.0))))[0, 1]) < 0.7  # not the order of the baselines

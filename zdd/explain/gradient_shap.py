@@ -56,7 +56,7 @@ def attribute(
 
 
 def _points(n: int, seed: int) -> Tensor:
-    """(n,) one place in each n-th of the way from 0 to 1, in an order at random, so that no baseline has its end."""
+    """(n,) one place in each n-th of the way from 0 to 1, in random order."""
     generator = torch.Generator().manual_seed(seed + 1)
     # In order, the last baselines drawn would always go with the points near the image.
     places = (torch.arange(n) + torch.rand(n, generator=generator)) / n
