@@ -229,7 +229,8 @@ def test_the_last_block_of_a_transformer_hands_on_the_class_token_alone() -> Non
 
 
 def test_an_untrained_head_of_zeros_is_no_mistake() -> None:
-    assert layers.find(of(vit_b_16(image_size=32, num_classes=2)), (32, 32)).grid == (2, 2)
+    spot = layers.find(of(vit_b_16(image_size=32, num_classes=2)), (32, 32))
+    assert (spot.grid, spot.order) == ((2, 2), "tokens")
 
 
 def test_a_network_without_places_says_so() -> None:
