@@ -20,7 +20,7 @@ a { color:var(--good) }
 .verdict { background:var(--panel); border:1px solid var(--line); border-left:7px solid var(--good); border-radius:6px;
   padding:22px 26px 16px }
 .verdict .head { font-size:23px; line-height:1.3; font-weight:650; margin:0 0 14px; max-width:none }
-.tiles { display:grid; grid-template-columns:repeat(auto-fill,minmax(190px,1fr)); gap:12px; margin:0 0 16px }
+.tiles { display:grid; grid-template-columns:repeat(auto-fit,minmax(190px,1fr)); gap:12px; margin:0 0 16px }
 .tile { background:#fff; border:1px solid var(--line); border-radius:6px; padding:12px 16px }
 .tile b { display:block; font-size:27px; line-height:1.2; font-weight:650 }
 .tile span { display:block; font-size:13.5px; color:var(--soft) }
