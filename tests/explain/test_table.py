@@ -9,7 +9,7 @@ from lively import NAMES, make_model
 from zdd import plugins
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-import explain_table  # noqa: E402
+import explain_table
 
 
 def documented() -> list[str]:
