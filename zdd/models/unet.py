@@ -87,8 +87,11 @@ class Unet(ZddModel):
         return losses if logits.shape[1] == 2 else losses + unet_losses.kind(logits, mask)
 
     def evidence(self, raw: Tensor, image: Tensor) -> Tensor:
-        """(B, 1): the mean logit of a defect over the pixels; the score itself counts pixels, which has no gradient."""
-        return unet_losses.defect_logit(raw).mean((1, 2))[:, None]
+        """(B, 1): the log of the summed odds of a defect over the pixels, so that those which speak for one weigh.
+
+        The score counts pixels, which has no gradient; a mean over all pixels would explain the background.
+        """
+        return unet_losses.defect_logit(raw).flatten(1).logsumexp(1)[:, None]
 
     def decode(self, raw: Tensor, image: Tensor) -> Prediction:
         """The map is the probability of any defect; the label is the kind that most defective pixels are of, or 0."""
