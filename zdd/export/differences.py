@@ -134,9 +134,9 @@ def _compare(batch: _Batch, name: str, expected: Array, given: Array) -> None:
 
 def _distance(r: Array, f: Array, *, counted: bool) -> Floats:
     if counted:
-        return (r != f).astype(np.float64)
+        return np.asarray(r != f, np.float64)
     with np.errstate(invalid="ignore"):
-        distance = np.abs(np.subtract(f, r, dtype=np.float64))
+        distance: Floats = np.abs(np.subtract(f, r, dtype=np.float64))
     distance[r == f] = 0.0  # infinity in both
     distance[np.isnan(distance)] = np.inf
     return distance
