@@ -71,10 +71,12 @@ def test_equivalence_needs_as_many_images_as_it_says() -> None:
     assert "not shown" not in enough.line() and "takes" not in enough.line()
 
 
-def test_a_gain_beyond_the_margin_is_no_equivalence_either() -> None:
-    before = np.arange(1000) >= 100
-    found = equivalence.change("recall", before, np.full(1000, True))  # 0.9 to 1.0
-    assert found is not None and not found.equivalent and found.gained == 100 and found.p_differ < 1e-20
+def test_neither_a_gain_nor_a_loss_beyond_the_margin_is_equivalence() -> None:
+    some, every = np.arange(1000) >= 100, np.full(1000, True)
+    for before, after in ((some, every), (every, some)):  # 0.9 to 1.0, and back
+        found = equivalence.change("recall", before, after)
+        assert found is not None and not found.equivalent and found.p_equivalent > 0.99 and found.p_differ < 1e-20
+        assert found.lost + found.gained == 100
 
 
 def test_what_changed_is_counted_image_by_image() -> None:

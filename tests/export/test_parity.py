@@ -105,6 +105,16 @@ def test_differences_are_measured_in_standard_deviations() -> None:
     assert found.allowed_largest == 1e-3 and found.allowed_mean == 1e-4
 
 
+def test_the_worst_element_and_the_mean_of_all_are_held_apart() -> None:
+    raw = np.tile([0.0, 20.0], (N, 2)).astype(np.float32)  # deviation 10
+    other = raw.copy()
+    other[3, 2] += 4
+    found = gate({"raw": raw}, {"raw": other}, threshold=None).differences["raw"]
+    assert (found.scale, found.largest, found.mean) == (10.0, 4.0, 4 / (4 * N))
+    assert found.allowed_largest == pytest.approx(0.01) and found.allowed_mean == pytest.approx(0.001)
+    assert not found.within
+
+
 def test_what_hardly_varies_is_measured_by_its_size() -> None:
     score = (100 + 1e-6 * np.arange(N)).astype(np.float64)
     found = gate({"score": score}, {"score": score + 1e-5}, threshold=None)
@@ -139,6 +149,13 @@ def test_an_undecided_image_may_fall_either_way() -> None:
         other[20] -= off
         found = gate({"score": score}, {"score": other}, threshold=0.5)
         assert found.threshold_flips == 1 and found.ties == 1 and found.passed == passes, off  # 0.001 is too far off
+    p = np.tile([0.5001, 0.4999, 0.0], (N, 1)).astype(np.float32)  # deviation 0.24: up to 0.00024 is a tie
+    p[7] = [0.6, 0.4, 0]
+    flipped = gate(
+        {"label": p.argmax(1), "probability": p}, {"label": 1 - p.argmax(1), "probability": p}, threshold=None
+    )
+    assert flipped.label_flips == N and flipped.ties == N - 1
+    assert flipped.refused == ("1 of 40 images have another most probable class; 0.00% may",)
     score[20] = 0.502
     other = score.copy()
     other[20] = 0.499
@@ -161,6 +178,7 @@ def test_a_dropped_batch_is_refused_whatever_is_accepted(raw: np.ndarray, precis
         ),
     ):
         assert not found.passed and found.answered == kept and found.images == N
+        assert not found.label_flips and not found.threshold_flips, "nothing was said, so nothing else was"
         assert f"{N - kept} of {N} images were not answered" in found.refused
         json.dumps(found.as_dict(), allow_nan=False)
         assert found.lines()
@@ -172,6 +190,7 @@ def test_a_dropped_batch_is_refused_whatever_is_accepted(raw: np.ndarray, precis
 def test_a_defect_without_an_answer_is_missed(raw: np.ndarray) -> None:
     found = gate(said(raw), {name: value[:38] for name, value in said(raw).items()})  # 38, 39: labels 2, 0
     assert found.change is not None and found.change.lost == 1
+    assert gate(said(raw), {k: v[:36] for k, v in said(raw).items()}, threshold=None).change.lost == 4  # type: ignore[union-attr]
 
 
 def test_padding_that_was_left_on_is_refused(raw: np.ndarray) -> None:
@@ -202,6 +221,9 @@ def test_what_is_unfit_is_refused_at_every_precision_and_never_accepted(
         assert any(says in reason for reason in found.refused), found.refused
         assert not any(says in reason for reason in found.accepted)
         json.dumps(found.as_dict(), allow_nan=False)
+        if says == "not a finite number":
+            assert found.worst[0].row == 5 and found.worst[0].scales is None
+            assert sum(each.largest is None for each in found.differences.values()) == 1
 
 
 def test_an_infinity_that_the_reference_gives_too_is_the_same(raw: np.ndarray) -> None:
