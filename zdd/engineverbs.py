@@ -10,6 +10,21 @@ from zdd.errors import ZddError
 from zdd.verb import DEVICE, Result, Verb, argument
 
 
+def export(args: Args) -> Result:
+    """Export a finished run to an engine, which must say what the trained model says."""
+    from zdd import exporting
+
+    options = (*args.set, *([f"precision={args.precision}"] if args.precision else []))
+    wish = exporting.Wish(args.engine, options, args.accept_drop, args.parity_images, args.calibration_images)
+    made = exporting.export(args.run_path, wish)
+    for line in made.parity.lines():
+        tables.say(line)
+    if made.parity.passed:
+        tables.say(f"next: zdd predict {made.folder} IMAGE_OR_FOLDER")
+    failed = {} if made.parity.passed else {made.folder.name: list(made.parity.refused)}
+    return {"run": str(made.run.path), "engine": str(made.folder), "failed": failed}
+
+
 def benchmark(args: Args) -> Result:
     """Time the engines of finished runs."""
     return timed(args, args.run_paths)
@@ -35,6 +50,24 @@ def _takt(text: str) -> float:
         raise ZddError(f"--takt {text}: must be a time, as in 50ms or 0.05s") from None
 
 
+EXPORT = Verb(
+    "Export a finished run to an engine: the same verdicts on every test image, or it is refused.",
+    export,
+    (
+        argument("run_path", "a finished run; of a group, its first", metavar="RUN", type=Path),
+        argument("--engine", "onnx, openvino, pt2, tensorrt", required=True, metavar="NAME"),
+        argument("--precision", "fp32, fp16, bf16, int8: those that the engine has (fp32)", metavar="NAME"),
+        argument("--accept-drop", "a loss of defect recall that you accept, 0 to 1", type=float, metavar="SHARE"),
+        argument("--parity-images", "at most so many test images are compared (all)", type=int, metavar="N"),
+        argument("--calibration-images", "training images for int8's ranges (64)", type=int, default=64, metavar="N"),
+        argument("--set", "an engine's own setting", action="append", default=[], metavar="KEY=VALUE"),
+    ),
+    (
+        "runs/casting_mobilenet/latest --engine onnx",
+        "runs/casting_mobilenet/latest --engine openvino --precision int8 --accept-drop 0.01",
+    ),
+    note="It is written to RUN/export/ENGINE-PRECISION. Exit code 1: the engine says something else and was refused.",
+)
 BENCHMARK = Verb(
     "Time the engines of finished runs against each other, in turns.",
     benchmark,

@@ -33,10 +33,14 @@ class Engine:
     classes: tuple[str, ...]
     threshold: float | None  # None: there is no good class
 
+    @property
+    def batch(self) -> int:
+        """Images that the engine is given at a time."""
+        return min(BATCH, self.runner.largest_batch or BATCH)
+
     def rows(self, paths: Sequence[Path]) -> Iterator[Row]:
         """The verdict of each image, in order; files are decoded in threads, one batch ahead of the engine."""
-        batch = min(BATCH, self.runner.largest_batch or BATCH)
-        return Judge(self.classes, self.threshold, self.preprocess.load, self.say, batch).rows(paths)
+        return Judge(self.classes, self.threshold, self.preprocess.load, self.say, self.batch).rows(paths)
 
     def say(self, pixels: Pixels) -> Columns:
         """(B, H, W, 3) uint8 -> what the engine says of each image.

@@ -210,6 +210,7 @@ VERBS = {
             "runs/casting_mobilenet/latest/run_0/export/onnx-fp32 part.png",
         ),
     ),
+    "export": engineverbs.EXPORT,
     "benchmark": engineverbs.BENCHMARK,
     "explain": Verb(
         "Show where finished runs look: which pixels speak for a verdict.",
