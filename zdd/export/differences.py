@@ -16,7 +16,7 @@ INPUT = "input"  # not an output: the pixels that were read, (B, H, W, 3) uint8,
 VERDICTS = "defective pixels"  # what map and pixels come to at the pixel's threshold
 COUNTED = ("label", "pixels", INPUT, VERDICTS)  # right or wrong; no number between
 KEPT = ("score", "label", "probability")  # small enough to be kept whole
-RESOLVED = 0.01  # of the largest value: what does not vary by more is measured by this, not by its variation
+RESOLVED = 0.01  # of the largest value: what varies less from image to image is measured by this instead
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Errors:
 
     largest: Floats  # (N,)
     mean: Floats  # (N,)
-    scale: float  # what they are measured by: standard deviation of the reference's values; 1 of what is counted
+    scale: float  # what they are measured by: how much the reference varies from image to image; 1 of what is counted
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,44 @@ class Gathered:
 
 
 @dataclass
+class _Moments:
+    """Of an output's finite values, element by element; from the first image on, so that small changes are not lost."""
+
+    shift: Floats  # (...)
+    n: Floats  # (...) images
+    total: Floats  # (...) of value - shift
+    squares: Floats  # (...)
+    largest: float
+
+    @classmethod
+    def none(cls, values: Array) -> "_Moments":
+        """Of an output whose first batch is `values`."""
+        first = np.nan_to_num(values[0], nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64)
+        return cls(first, np.zeros(first.shape), np.zeros(first.shape), np.zeros(first.shape), 0.0)
+
+    def add(self, values: Array) -> None:
+        """Count a batch (B, ...)."""
+        finite = np.isfinite(values)
+        away = np.where(finite, values - self.shift, 0.0)
+        self.n += finite.sum(0)
+        self.total += away.sum(0)
+        self.squares += np.square(away).sum(0)
+        self.largest = max(self.largest, float(np.abs(np.where(finite, values, 0)).max(initial=0.0)))
+
+    @property
+    def scale(self) -> float:
+        """Standard deviation from image to image, root mean square over the elements; at least RESOLVED."""
+        n = np.maximum(self.n, 1)
+        variance = np.maximum(self.squares / n - np.square(self.total / n), 0.0)
+        return float(max(np.sqrt(variance.mean()), RESOLVED * self.largest, np.finfo(np.float32).tiny))
+
+
+@dataclass
 class _Batch:
     """What is kept of a batch."""
 
     answered: NDArray[np.bool_]
     errors: dict[str, Floats] = field(default_factory=dict)  # (B, 2) largest, mean
-    moments: dict[str, Floats] = field(default_factory=dict)  # (4,) n, sum, sum of squares, largest
     reference: dict[str, Array] = field(default_factory=dict)
     found: dict[str, Array] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -64,17 +96,16 @@ def gather(pairs: Iterable[tuple[Outputs, Outputs]], n: int, *, pixel: float | N
     Raises:
         ValueError: If the reference has more images than `n`, or an empty batch.
     """
-    batches = [_batch(_judged(reference, pixel), _judged(found, pixel)) for reference, found in pairs]
+    moments: dict[str, _Moments] = {}
+    batches = [_batch(_judged(reference, pixel), _judged(found, pixel), moments) for reference, found in pairs]
     seen = sum(len(batch.answered) for batch in batches)
     if seen > n:
         raise ValueError(f"the reference answered {seen} images of {n}")
-    names = dict.fromkeys(name for batch in batches for name in batch.moments)
     errors = {}
-    for name in names:
+    for name in dict.fromkeys(name for batch in batches for name in batch.errors):
         rows = [batch.errors.get(name, np.full((len(batch.answered), 2), np.nan)) for batch in batches]
         both = np.concatenate([*rows, np.full((n - seen, 2), np.nan)])
-        moments = [batch.moments[name] for batch in batches if name in batch.moments]
-        errors[name] = Errors(both[:, 0], both[:, 1], 1.0 if name in COUNTED else _scale(np.array(moments)))
+        errors[name] = Errors(both[:, 0], both[:, 1], 1.0 if name in COUNTED else moments[name].scale)
     return Gathered(
         answered=np.concatenate([*(batch.answered for batch in batches), np.zeros(n - seen, np.bool_)]),
         errors=errors,
@@ -96,11 +127,12 @@ def _judged(outputs: Outputs, pixel: float | None) -> Outputs:
     return {**outputs, VERDICTS: np.where(defective, kind, 0)}
 
 
-def _batch(reference: Outputs, found: Outputs) -> _Batch:
+def _batch(reference: Outputs, found: Outputs, moments: dict[str, _Moments]) -> _Batch:
     size = len(next(iter(reference.values())))
     batch = _Batch(np.full(size, True))
     for name, expected in reference.items():
-        batch.moments[name] = _moments(expected)
+        if name not in COUNTED:
+            moments.setdefault(name, _Moments.none(expected)).add(expected)
         given = found.get(name)
         if given is None:
             batch.faults.append(f"there is no output '{name}'")
@@ -140,18 +172,6 @@ def _distance(r: Array, f: Array, *, counted: bool) -> Floats:
     distance[r == f] = 0.0  # infinity in both
     distance[np.isnan(distance)] = np.inf
     return distance
-
-
-def _moments(values: Array) -> Floats:
-    finite = values[np.isfinite(values)].astype(np.float64)
-    return np.array([finite.size, finite.sum(), np.square(finite).sum(), np.abs(finite).max(initial=0.0)])
-
-
-def _scale(moments: Floats) -> float:
-    """From (batches, 4): the standard deviation, but at least a share of the largest value."""
-    n, total, squares = moments[:, :3].sum(0)
-    variance = squares / n - (total / n) ** 2 if n else 0.0
-    return float(max(np.sqrt(max(variance, 0.0)), RESOLVED * moments[:, 3].max(), np.finfo(np.float32).tiny))
 
 
 def _other(rows: Array) -> Array:

@@ -28,7 +28,7 @@ from zdd.export.verdicts import Flips, Right, Worst, flips_of, right_of, worst_o
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an engine may be off; `scale` is an output's standard deviation over all images."""
+    """How far an engine may be off; an output's scale is its standard deviation from image to image."""
 
     largest: float | None  # of any value of any image, in scales; None: not held to it
     mean: float  # over all values and images, in scales
