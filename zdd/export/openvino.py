@@ -152,7 +152,9 @@ def _quantised(ov: Any, model: Any, example: Pixels, names: tuple[str, ...], lar
     nncf = library("nncf", install=INSTALL)
     behind = _behind(model, names.index("raw"))
     attends = any(op.get_type_name() in ATTENTION for op in model.get_ops() if op.get_friendly_name() not in behind)
-    images = nncf.Dataset([example[i : i + 1] for i in range(len(example))])
+    # Validation is handed the images' numbers, inference the images themselves.
+    numbers = list(range(len(example)))
+    images = nncf.Dataset(numbers, lambda number: example[number : number + 1])
     options = {
         "ignored_scope": nncf.IgnoredScope(names=sorted(behind), validate=False),
         "model_type": nncf.ModelType.TRANSFORMER if attends else None,
@@ -161,11 +163,11 @@ def _quantised(ov: Any, model: Any, example: Pixels, names: tuple[str, ...], lar
     if largest_drop is None:
         with _quiet(nncf):
             return nncf.quantize(model, images, **options)
-    agreement, numbers = _agreement(ov, model, example, names), list(range(len(example)))
+    agreement = _agreement(ov, model, example, names)
     with _quiet(nncf):
         absolute = nncf.DropType.ABSOLUTE
         quantised = nncf.quantize_with_accuracy_control(
-            model, images, nncf.Dataset(numbers), agreement, max_drop=largest_drop, drop_type=absolute, **options
+            model, images, images, agreement, max_drop=largest_drop, drop_type=absolute, **options
         )
     dropped = 1 - agreement(_exact(ov, quantised), numbers)[0]
     if dropped > largest_drop:
