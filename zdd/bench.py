@@ -24,7 +24,7 @@ Answer = Mapping[str, NDArray[Any]]
 QUANTILES = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99, "p99_9_ms": 0.999}
 LEAST_WARM_UP = 3  # calls
 LEAST_BLOCK = 2  # calls
-LEFT_SHARE, LEFT_S = 0.25, 20e-6  # what a call may leave undone: of its own time, and in any case
+LEFT_SHARE, LEFT_S = 0.25, 100e-6  # what a call may leave undone: of its own time, and in any case
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from zdd.evaluate import device_of
 from zdd.examine import images_of
 from zdd.models.table import cost
 from zdd.race import Racer, Subject
-from zdd.report import speed
+from zdd.report import page_of_run, speed
 from zdd.rundir import RunDir, finished_runs
 from zdd.trained import load_trained
 
@@ -87,6 +87,7 @@ def benchmark(paths: Sequence[Path], wish: Wish | None = None, *, device: str = 
     for subject in subjects:
         files.write_json(subject.run.benchmark, result)
         speed.draw(subject.run.benchmark_plot, result)
+        page_of_run.refresh(subject.run)
     return {**result, "plots": [str(subject.run.benchmark_plot) for subject in subjects]}
 
 

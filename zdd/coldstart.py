@@ -7,12 +7,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zdd import files, plugins
+import numpy as np
+
+from zdd import runtime
 from zdd.errors import ZddError
-from zdd.preprocess import Preprocess
 from zdd.rundir import RunDir
 
 CODE = "import sys; from zdd.coldstart import first_verdict; first_verdict(sys.argv[1])"
@@ -33,7 +35,7 @@ def cold_start(run: RunDir, name: str, image: Path, *, threads: int, device: str
     Returns:
         cold_start_s: from the start of the process to the first verdict, the interpreter's own start included.
         load_s: what of that is reading the engine, its library's import included.
-        first_ms: the first call.
+        first_ms: judging the first image, once it is loaded.
         peak_mib: the most memory that the process held, in MiB, after a few calls; None where it isn't told.
         gpu_peak_mib: the same of torch on a GPU; None without.
 
@@ -65,37 +67,38 @@ def cold_start(run: RunDir, name: str, image: Path, *, threads: int, device: str
 def first_verdict(text: str) -> None:
     """What the fresh process does: load, judge, write a line, and then a line with what it took, as JSON."""
     order = json.loads(text)
-    run, began = RunDir(Path(order["run"])), time.perf_counter()
-    stored = files.read_json(run.model)
-    call = _load(run, order)
+    image, began = Path(order["image"]), time.perf_counter()
+    judge = _loaded(RunDir(Path(order["run"])), order)
     load_s = time.perf_counter() - began
-    pixels = Preprocess.from_dict(stored["preprocess"]).load(order["image"])[None]
     began = time.perf_counter()
-    score = float(call(pixels)["score"][0])
+    said = judge(image)
     first_ms = 1000 * (time.perf_counter() - began)
-    threshold = stored["threshold"]["value"] if stored["threshold"] else None
-    said = "judged" if threshold is None else "good" if score < threshold else "defective"
     sys.stdout.write(f"{said}\n")
     sys.stdout.flush()
     for _ in range(MORE):
-        call(pixels)
+        judge(image)
     took = {"load_s": load_s, "first_ms": first_ms, "peak_mib": _peak_mib(), "gpu_peak_mib": _gpu_peak_mib()}
     sys.stdout.write(json.dumps(took) + "\n")
 
 
-def _load(run: RunDir, order: dict[str, Any]) -> Any:
+def _loaded(run: RunDir, order: dict[str, Any]) -> Callable[[Path], str]:
     folder = run.path / "export" / order["name"]
-    if (folder / "model.json").is_file():  # torch is not needed, and so not imported
-        engine = files.read_json(folder / "model.json")["engine"]
-        return plugins.module("export", engine).load(folder, threads=order["threads"])
-    from zdd import contenders, trained
+    if (folder / "model.json").is_file():
+        engine = runtime.load(folder, threads=order["threads"])  # as a production line would: without torch
+        return lambda image: str(next(engine.rows([image]))["predicted"])
+    from zdd import contenders, decide, race, trained
 
-    contender = contenders.load(
-        run, trained.load_trained(run), order["name"], threads=order["threads"], device=order["device"]
-    )
-    if contender.error:
-        raise ZddError(contender.error)
-    return contender.call
+    model = trained.load_trained(run)
+    racer = contenders.load(run, model, order["name"], threads=order["threads"], device=order["device"])
+    if racer.error:
+        raise ZddError(racer.error)
+    threshold = model.threshold.value if model.threshold else None
+
+    def judge(image: Path) -> str:
+        columns = race.columns(racer.call(model.preprocess.load(image)[None]), np.zeros(1, np.int64))
+        return str(model.task.classes[decide.verdict(columns, threshold)[0]])
+
+    return judge
 
 
 def _peak_mib() -> float | None:

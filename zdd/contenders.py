@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zdd import files, plugins
+from zdd import files, plugins, runtime
 from zdd.errors import ZddError
 from zdd.export.graph import OUTPUTS, Whole
 from zdd.models.base import predict_batch
@@ -90,7 +90,7 @@ def _read_back(run: RunDir, name: str, threads: int) -> tuple[Run, int | None, i
     if stored["weights_sha256"] != weights:
         command = f"zdd export {run.path} --engine {stored['engine']} --precision {stored['precision']}"
         raise ZddError(f"an engine of other weights than the run's; make it anew with: {command}")
-    runner = plugins.module("export", stored["engine"]).load(folder, threads=threads)
+    runner = runtime.load(folder, threads=threads).runner
     return runner, runner.largest_batch, sum((folder / file).stat().st_size for file in stored["files"])
 
 

@@ -74,7 +74,7 @@ class Racer:
 
         def call() -> object:
             said = self.contender.call(load(next(paths))[None])
-            return decide.verdict(_columns(said, np.zeros(1, np.int64)), value)
+            return decide.verdict(columns(said, np.zeros(1, np.int64)), value)
 
         return call
 
@@ -155,7 +155,7 @@ def accuracy(racers: dict[str, Racer], n: int) -> dict[str, dict[str, Any]]:
             label = np.array([record.label for record in records])
             for title, racer in mine.items():
                 said = _in_parts(racer.contender, pixels)
-                given[title] += decide.verdict(_columns(said, label), threshold).tolist()
+                given[title] += decide.verdict(columns(said, label), threshold).tolist()
                 truth[title] += label.tolist()
     return {title: _shares(np.array(truth[title]), np.array(given[title]), racers[title]) for title in racers}
 
@@ -170,11 +170,15 @@ def _read(subject: Subject, records: list[Record]) -> Iterator[tuple[list[Record
 
 def _in_parts(contender: Contender, pixels: Pixels) -> Said:
     size = min(len(pixels), contender.largest_batch or len(pixels))
-    parts = [contender.call(pixels[at : at + size]) for at in range(0, len(pixels), size)]
+    parts: list[Said] = []
+    for at in range(0, len(pixels), size):
+        said = contender.call(pixels[at : at + size])
+        parts.append({name: np.array(value) for name, value in said.items()})  # an engine may use its memory again
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _columns(said: Said, label: NDArray[np.int64]) -> Columns:
+def columns(said: Said, label: NDArray[np.int64]) -> Columns:
+    """What an engine says of (N,) images, to be judged."""
     score, probability = said["score"].astype(np.float64), said.get("probability")
     return Columns(np.arange(len(label)), label, score, argmax=said.get("label"), probability=probability)
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Canvas
 from zdd import files
 from zdd.bench import pareto
 from zdd.report import style
-from zdd.report.canvas import DEFECT, GOOD, INK, SOFT, STYLE, new_axes, svg
+from zdd.report.canvas import DEFECT, GOOD, INK, STYLE, new_axes, svg
 from zdd.report.words import percent
 from zdd.rundir import RunDir
 
@@ -90,10 +90,16 @@ def _axes(rows: list[Row]) -> Axes:
     for row in on:
         colour = COLOURS[runs.index(row["run"]) % len(COLOURS)]
         mark = MARKS[engines.index(row["engine"]) % len(MARKS)]
-        axes.scatter(_ms(row), 100 * _right(row), s=70, color=colour, marker=mark, zorder=3, label=row["title"])
+        edge = INK if row.get("pareto") else "white"
+        axes.scatter(
+            _ms(row), 100 * _right(row), s=80, c=colour, marker=mark, edgecolors=edge, linewidths=1.4, zorder=3
+        )
+        axes.plot([], [], mark, color=colour, label=row["title"])
     front = sorted((_ms(row), 100 * _right(row)) for row in on if row.get("pareto"))
     if front:
-        axes.plot(*zip(*front, strict=True), color=SOFT, linestyle="--", linewidth=1.2, label="nothing beats these")
+        axes.plot(*zip(*front, strict=True), color=INK, linestyle="--", linewidth=1, label="front: nothing beats these")
+        right = [100 * _right(row) for row in on]
+        axes.set_ylim(max(-1.0, min(right) - 1.5), min(101.0, max(right) + 1.5))
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
