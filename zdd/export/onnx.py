@@ -40,7 +40,11 @@ class Session:
         options.log_severity_level = 4  # what goes wrong is raised
         if threads is not None:
             options.intra_op_num_threads = threads
-        self.session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        try:
+            self.session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own, which have no common class
+            reason = str(error).strip().split("\n")[0]
+            raise ZddError(f"{path}: not an ONNX file that onnxruntime can run ({reason})") from None
         self.names = tuple(output.name for output in self.session.get_outputs())
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
