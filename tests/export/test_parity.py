@@ -106,19 +106,25 @@ def test_differences_are_measured_in_standard_deviations() -> None:
 
 
 def test_the_worst_element_and_the_mean_of_all_are_held_apart() -> None:
-    raw = np.tile([0.0, 1e3, 0.0, 1e3], (N, 1)).astype(np.float32)  # how much elements differ does not count
+    raw = np.tile([0.0, 60.0, 0.0, 60.0], (N, 1)).astype(np.float32)  # how much elements differ does not count
     raw[::2] += 20  # images do: deviation 10
-    raw[:, 1::2] -= 500
+    raw[:, 1::2] -= 30
     other = raw.copy()
     other[3, 2] += 4
     found = gate({"raw": raw}, {"raw": other}, threshold=None).differences["raw"]
-    assert (found.scale, found.largest, found.mean) == (10.0, 4.0, 4 / (4 * N))  # RESOLVED of 520 is less
+    assert (found.scale, found.largest, found.mean) == (10.0, 4.0, 4 / (4 * N))  # RESOLVED x 50 is less
     assert found.allowed_largest == pytest.approx(0.01) and found.allowed_mean == pytest.approx(0.001)
     assert not found.within
 
 
+def test_elements_that_vary_unevenly_count_by_their_mean_square() -> None:
+    raw = np.zeros((N, 2), np.float32)
+    raw[::2] = [2, 14]  # deviations 1 and 7: the mean square is 25
+    assert gate({"raw": raw}, {"raw": raw}, threshold=None).differences["raw"].scale == pytest.approx(5.0)
+
+
 def test_what_hardly_varies_is_measured_by_its_size() -> None:
-    score = (100 + 1e-6 * np.arange(N)).astype(np.float64)
+    score = (20 + 1e-6 * np.arange(N)).astype(np.float64)
     found = gate({"score": score}, {"score": score + 1e-5}, threshold=None)
     assert found.differences["score"].scale == pytest.approx(1.0, rel=1e-4) and found.passed
 

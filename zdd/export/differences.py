@@ -16,7 +16,7 @@ INPUT = "input"  # not an output: the pixels that were read, (B, H, W, 3) uint8,
 VERDICTS = "defective pixels"  # what map and pixels come to at the pixel's threshold
 COUNTED = ("label", "pixels", INPUT, VERDICTS)  # right or wrong; no number between
 KEPT = ("score", "label", "probability")  # small enough to be kept whole
-RESOLVED = 0.01  # of the largest value: what varies less from image to image is measured by this instead
+RESOLVED = 0.05  # of the largest value: what varies less from image to image is measured by this instead
 
 
 @dataclass(frozen=True)
@@ -42,28 +42,26 @@ class Gathered:
 
 @dataclass
 class _Moments:
-    """Of an output's finite values, element by element; from the first image on, so that small changes are not lost."""
+    """Of an output's finite values, element by element."""
 
-    shift: Floats  # (...)
     n: Floats  # (...) images
-    total: Floats  # (...) of value - shift
+    total: Floats  # (...)
     squares: Floats  # (...)
-    largest: float
+    largest: float = 0.0
 
     @classmethod
-    def none(cls, values: Array) -> "_Moments":
-        """Of an output whose first batch is `values`."""
-        first = np.nan_to_num(values[0], nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64)
-        return cls(first, np.zeros(first.shape), np.zeros(first.shape), np.zeros(first.shape), 0.0)
+    def none(cls, shape: tuple[int, ...]) -> "_Moments":
+        """Of an output of that shape an image."""
+        return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape))
 
     def add(self, values: Array) -> None:
         """Count a batch (B, ...)."""
         finite = np.isfinite(values)
-        away = np.where(finite, values - self.shift, 0.0)
+        counted = np.where(finite, values, 0.0).astype(np.float64)
         self.n += finite.sum(0)
-        self.total += away.sum(0)
-        self.squares += np.square(away).sum(0)
-        self.largest = max(self.largest, float(np.abs(np.where(finite, values, 0)).max(initial=0.0)))
+        self.total += counted.sum(0)
+        self.squares += np.square(counted).sum(0)
+        self.largest = max(self.largest, float(np.abs(counted).max(initial=0.0)))
 
     @property
     def scale(self) -> float:
@@ -132,7 +130,7 @@ def _batch(reference: Outputs, found: Outputs, moments: dict[str, _Moments]) -> 
     batch = _Batch(np.full(size, True))
     for name, expected in reference.items():
         if name not in COUNTED:
-            moments.setdefault(name, _Moments.none(expected)).add(expected)
+            moments.setdefault(name, _Moments.none(expected.shape[1:])).add(expected)
         given = found.get(name)
         if given is None:
             batch.faults.append(f"there is no output '{name}'")
