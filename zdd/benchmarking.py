@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from zdd import bench, coldstart, contenders, files, machine, race
 from zdd.bench import Plan, Timing
@@ -17,14 +16,14 @@ from zdd.errors import ZddError
 from zdd.evaluate import device_of
 from zdd.examine import images_of
 from zdd.models.table import cost
+from zdd.predict import one_run
 from zdd.race import Racer, Subject
 from zdd.report import page_of_run, speed
-from zdd.rundir import RunDir, finished_runs
+from zdd.rundir import RunDir
 from zdd.trained import load_trained
 
 FORMAT = 1
 STARTS = 3  # fresh processes for the cold start; the median counts
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def benchmark(paths: Sequence[Path], wish: Wish | None = None, *, device: str = 
         ZddError: If a run or an engine is not there, images changed since training, or there are no test images.
     """
     wish, where = wish or Wish(), device_of(device)
-    subjects = _subjects([_one_run(path) for path in paths])
+    subjects = _subjects([one_run(path) for path in paths])
     before = torch.get_num_threads()
     torch.set_num_threads(wish.threads or before)
     try:
@@ -89,14 +88,6 @@ def benchmark(paths: Sequence[Path], wish: Wish | None = None, *, device: str = 
         speed.draw(subject.run.benchmark_plot, result)
         page_of_run.refresh(subject.run)
     return {**result, "plots": [str(subject.run.benchmark_plot) for subject in subjects]}
-
-
-def _one_run(path: Path) -> RunDir:
-    group, runs = finished_runs(path)
-    if group is not None and len(runs) > 1:
-        others = ", ".join(run.path.name for run in runs[1:])
-        err.print(f"{group.path}: timing {runs[0].path.name}; there are also {others}", markup=False)
-    return runs[0]
 
 
 def _subjects(runs: Sequence[RunDir]) -> list[Subject]:

@@ -40,7 +40,7 @@ class Contender:
 
 def exported(run: RunDir) -> list[str]:
     """The names of the run's exported engines, sorted: those whose model.json was written."""
-    return sorted(path.parent.name for path in (run.path / "export").glob("*/model.json"))
+    return sorted(path.parent.name for path in (run.path / "export").glob("[!.]*/model.json"))  # hidden: half-made
 
 
 def load(run: RunDir, trained: Trained, name: str, *, threads: int, device: str = "cpu") -> Contender:
