@@ -234,6 +234,21 @@ def test_what_is_unfit_is_refused_at_every_precision_and_never_accepted(
             assert sum(each.largest is None for each in found.differences.values()) == 1
 
 
+def test_the_line_of_an_image_says_what_is_wrong_with_it(raw: np.ndarray) -> None:
+    whole = {"input": np.zeros((N, 4), np.uint8), **said(raw)}
+    other = {name: value.copy() for name, value in whole.items()}
+    other["energy"][7] += 3
+    other["raw"][8] = np.nan
+    other["input"][9] = 1
+    other["score"][3] = 0.75  # a good one
+    lines = {each.row: each.line() for each in gate(whole, other).worst}
+    assert lines[3].startswith("part 3.png: good -> defective, score 0.0")
+    assert "energy is off by" in lines[7] and "standard deviations" in lines[7]
+    assert lines[8].endswith("its answer is not finite") and "standard" not in lines[8]
+    assert lines[9].endswith("other pixels were read from the file")
+    assert "off by" not in lines[0]
+
+
 def test_an_infinity_that_the_reference_gives_too_is_the_same(raw: np.ndarray) -> None:
     whole = said(raw)
     whole["energy"][3] = -np.inf

@@ -67,9 +67,13 @@ class Worst:
         parts = [self.verdict] if self.verdict else []
         if self.score is not None:
             parts.append(f"score {self.score[0]:.4g} -> {self.score[1]:.4g}")
-        if self.scales is not None:
+        if self.output == INPUT:
+            parts.append("other pixels were read from the file")
+        elif self.scales:
             parts.append(f"{self.output} is off by {self.scales:.2g} standard deviations")
-        return f"{self.name}: {', '.join(parts) or 'its answer is not finite'}"
+        if self.scales is None and not self.verdict:
+            parts.append("its answer is not finite")
+        return f"{self.name}: {', '.join(parts)}"
 
 
 def flips_of(gathered: Gathered, threshold: float | None) -> dict[str, Flips]:
