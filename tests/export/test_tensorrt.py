@@ -129,7 +129,7 @@ def test_an_engine_says_what_the_network_says(
     for name, value in expected.items():
         assert said[name].dtype == value.dtype and said[name].shape == value.shape
         tolerance = {"fp32": 1e-5, "fp16": 5e-3, "int8": 0.1}[precision]
-        assert np.abs(said[name].astype(float) - value.astype(float)).max() <= tolerance or name == "label", name
+        assert np.abs(said[name].astype(float) - value.astype(float)).max() <= tolerance, name
 
 
 def test_half_precision_is_written_into_the_graph_and_quantisation_is_symmetric(whole: Whole, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_half_precision_is_written_into_the_graph_and_quantisation_is_symmetric(
     assert kinds("fp16")[1] <= {kind.FLOAT16, 0} and kind.FLOAT16 in kinds("fp16")[1]
     assert kind.BFLOAT16 in kinds("bf16")[1]
     ops = kinds("int8")[0]
-    assert ops.count("QuantizeLinear") >= 4  # image and weights of the convolution, features and weights of the head
+    assert ops.count("QuantizeLinear") >= 2  # of the convolution: its image and its weights; the head stays float32
 
 
 def test_kernels_of_duq_stay_in_float32_under_half_precision(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zdd.export import onnx as onnx_engine
+from zdd.export import onnx_int8
 from zdd.export.base import library
 
 if TYPE_CHECKING:
@@ -118,12 +119,14 @@ def _write_half(whole: Whole, example: NDArray[np.uint8], path: Path, precision:
 
 
 def _quantise(path: Path, example: NDArray[np.uint8]) -> None:
-    """Put Q/DQ pairs around the net's convolutions and products; what is made of its output stays float32."""
+    """Put Q/DQ pairs around the net's layers; the image, the last layer and what is made of it stay float32."""
+    onnx = library("onnx", install=INSTALL)
     tools = library("onnxruntime.quantization", install=INSTALL)
     shapes = library("onnxruntime.quantization.shape_inference", install=INSTALL)
     prepared = path.with_name(f".{path.name}.prepared")
     try:
         shapes.quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+        kept = _float32(prepared)
         tools.quantize_static(
             str(prepared),
             str(path),
@@ -132,22 +135,40 @@ def _quantise(path: Path, example: NDArray[np.uint8]) -> None:
             per_channel=True,
             activation_type=tools.QuantType.QInt8,
             weight_type=tools.QuantType.QInt8,
-            nodes_to_exclude=_behind(prepared),
+            nodes_to_exclude=kept,
             extra_options=SIGNED,
         )
     finally:
         prepared.unlink(missing_ok=True)
+    model = onnx.load(str(path))
+    _read_exact(model, kept)
+    onnx.save(model, str(path))
 
 
-def _behind(path: Path) -> list[str]:
-    """Names of the nodes that compute with the output "raw", as far as they go."""
-    nodes = library("onnx", install=INSTALL).load(str(path)).graph.node
-    known, found = {"raw"}, []
-    for node in nodes:  # in topological order, as ONNX wants it
-        if known.intersection(node.input):
-            known.update(node.output)
-            found.append(node.name)
-    return found
+def _float32(path: Path) -> list[str]:
+    """Names of the nodes that stay in float32: the image before its first convolution, the last layer, all beside."""
+    reached: set[str] = set()
+    prelude = []
+    for node in library("onnx", install=INSTALL).load(str(path)).graph.node:  # in the order of their work
+        if node.op_type in onnx_int8.WEIGHED or reached.intersection(node.input):
+            reached.update(node.output)
+        else:
+            prelude.append(node.name)
+    return [*prelude, *onnx_int8._kept(path)]
+
+
+def _read_exact(model: Any, names: list[str]) -> None:
+    """Let these nodes read values from before their rounding: a map compares with the image itself."""
+    before = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    exact = {
+        node.output[0]: before[node.input[0]]
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in before
+    }
+    for node in model.graph.node:
+        if node.name in names:
+            for place, name in enumerate(node.input):
+                node.input[place] = exact.get(name, name)
 
 
 class _Reader:
