@@ -348,6 +348,15 @@ def test_the_dictionary_is_plain_and_whole(raw: np.ndarray) -> None:
     assert len(plain["worst"]) == 10 and plain["change"]["equivalent"] is False
 
 
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_an_engine_of_another_network_is_refused_at_every_precision_by_its_numbers(precision: str) -> None:
+    mine, other = np.random.default_rng(0).normal(0, 1, (2, N, K))
+    found = gate({"raw": mine}, {"raw": other}, precision=precision, threshold=None)
+    assert found.label_flips is None and any(reason.startswith("raw: differs") for reason in found.refused)
+    middle = np.repeat(mine.mean(0)[None], N, 0) + 1e-6 * other  # nearly the same to all: not the same, but useless
+    assert not gate({"raw": mine}, {"raw": middle}, precision=precision, threshold=None).passed
+
+
 def test_tolerances_grow_as_the_precision_falls() -> None:
     rows = [TOLERANCES[name] for name in ("fp32", "fp16", "bf16", "int8")]
     for finer, coarser in itertools.pairwise(rows):
