@@ -80,6 +80,7 @@ class Altered:
         ({}, None),
         ({"said": lambda s: s | {"raw": s["raw"] * (1 + 1e-5)}}, None),  # the rounding of another order of sums
         ({"said": lambda s: s | {"raw": s["raw"] * 1.01}}, "raw: off by"),
+        ({"said": lambda s: s | {"raw": s["raw"] * (1 if len(s["raw"]) == 1 else 1.01)}}, "of 3 images at once, raw"),
         ({"pixels": lambda p: np.ascontiguousarray(p[..., ::-1])}, "off by"),  # BGR
         ({"pixels": lambda p: np.broadcast_to(EXAMPLE[:1], p.shape).copy()}, "off by"),  # the same answer to all
         ({"said": lambda s: {k: v[:1] for k, v in s.items()}}, "of 3 images at once"),  # a batch of 1 baked in
@@ -109,3 +110,10 @@ def test_a_missing_library_says_how_to_install_it(tmp_path: Path, monkeypatch: p
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ZddError, match=r"can't be loaded here \(libnv.so.11: no such file\); install"):
         library("broken_engine", install="pip install 'zdd[x]'")
+
+
+def test_rounding_of_numbers_that_are_nearly_nought_is_no_difference() -> None:
+    made = Whole(Means(), lambda raw, image: Prediction(score=raw[:, 0] * 1e-6, energy=raw[:, 0]), MEAN, STD)
+    for added, right in ((1e-7, True), (1e-5, False)):
+        said = Altered(made, said=lambda s, a=added: s | {"score": s["score"] + np.float32(a)})
+        assert (differs(said, made, probes(EXAMPLE)) is None) == right

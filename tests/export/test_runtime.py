@@ -77,7 +77,12 @@ def test_the_same_table(run: RunDir, folder: Path, parts: Path, tmp_path: Path) 
     assert [row["verdict"] for row in tables[0]] == [row["verdict"] for row in tables[1]]
 
 
-def test_it_works_and_starts_quickly_where_nothing_of_torch_is(folder: Path, parts: Path) -> None:
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_it_works_and_starts_quickly_where_nothing_of_torch_is(
+    name: str, run: RunDir, folder: Path, parts: Path
+) -> None:
+    pytest.importorskip(name)
+    folder = folder if name == "onnx" else export(run.path, Wish(name, example_images=5)).folder
     image = next(iter(sorted((parts / "test" / "crack").iterdir())))
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({BLOCKED!r}))\n"  # None: an import of it fails

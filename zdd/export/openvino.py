@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from zdd.errors import ZddError
 from zdd.export.base import Outputs, library
-from zdd.settings import Share
 
 if TYPE_CHECKING:
     from zdd.export.graph import Whole
+    from zdd.settings import Share  # brings pydantic, which the machine on the line need not have
 
 FILE = "model.xml"  # beside it model.bin, the weights
 INSTALL = "pip install 'zdd[openvino]'"
