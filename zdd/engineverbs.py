@@ -25,6 +25,22 @@ def export(args: Args) -> Result:
     return {"run": str(made.run.path), "engine": str(made.folder), "failed": failed}
 
 
+def tensorrt(args: Args) -> Result:
+    """Convert to TensorRT; where that can't be and speed is asked for, what is `missing` is told after the timing."""
+    from zdd import exporting
+
+    try:
+        made = exporting.export(args.run_path, exporting.Wish("tensorrt", (f"backend={args.convert_trt}",)))
+    except ZddError as error:
+        if args.calc_speed:
+            return {"missing": list(error.lines)}
+        raise
+    for line in made.parity.lines():
+        tables.say(line)
+    failed = {} if made.parity.passed else {"failed": {made.folder.name: list(made.parity.refused)}}
+    return {"engine": str(made.folder), **failed}
+
+
 def benchmark(args: Args) -> Result:
     """Time the engines of finished runs."""
     return timed(args, args.run_paths)

@@ -44,6 +44,7 @@ def train(args: Args) -> Result:
 
 def test(args: Args) -> Result:
     """Test finished runs."""
+    trt = engineverbs.tensorrt(args) if args.convert_trt else {}
     if args.ensemble:
         from zdd import ensemble
 
@@ -59,7 +60,9 @@ def test(args: Args) -> Result:
     tables.say(f"report: {result['report']}")
     if args.calc_speed:
         result["speed"] = engineverbs.timed(args, [args.run_path])
-    return result
+    if "missing" in trt:
+        raise ZddError(*trt["missing"])
+    return {**result, **trt}
 
 
 def predict(args: Args) -> Result:
@@ -184,6 +187,14 @@ VERBS = {
             argument("run_path", "one run, or a group of runs: runs/NAME/latest", metavar="RUN", type=Path),
             argument("--ood", "images of no class: are they told from the known? (dataset.ood)", metavar="FOLDER"),
             argument("--ensemble", "test the runs of a group as one: their average", action="store_true"),
+            argument(
+                "--convert_trt",
+                "first convert to TensorRT, by tensorrt, torch_tensorrt or torch2trt (auto: the first that works)",
+                nargs="?",
+                const="auto",
+                choices=("auto", "tensorrt", "torch_tensorrt", "torch2trt"),
+                metavar="WAY",
+            ),
             argument("--calc_speed", "then time its engines, too; see zdd benchmark --help", action="store_true"),
             DEVICE,
         ),
@@ -191,6 +202,7 @@ VERBS = {
             "runs/casting_mobilenet/latest",
             "runs/casting_mobilenet/latest/run_0 --device cpu",
             "runs/casting_mobilenet/latest --ensemble --ood photographs/",
+            "runs/casting_mobilenet/latest/run_0 --convert_trt --calc_speed",
         ),
     ),
     "predict": Verb(

@@ -1,5 +1,6 @@
 """TensorRT without a GPU: a fake with its calls and refusals; onnxruntime computes. See scripts/verify_tensorrt.py."""
 
+import importlib.util
 import io
 import json
 import sys
@@ -16,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from zdd import plugins
+from zdd import cli, engineverbs, examine, exporting, plugins, tables
 from zdd.errors import ZddError
 from zdd.export import tensorrt, tensorrt_engine, tensorrt_graph
 from zdd.export.graph import Whole
@@ -24,6 +25,7 @@ from zdd.export.pieces import with_known_relu6
 from zdd.models.duq import Duq
 from zdd.records import Prediction, Task
 
+ROOT = Path(__file__).parents[2]
 SIZE = 32
 HERE = tensorrt_engine.Gpu("NVIDIA H100", "9.0", "13.2", "cpu")
 Install = Callable[..., types.ModuleType]
@@ -339,3 +341,53 @@ def test_torch_tensorrt_is_given_the_profile_and_the_graphs_own_types(
 def test_it_is_a_plug_in_with_these_settings() -> None:
     options = plugins.available("export")["tensorrt"].options
     assert list(options) == ["precision", "backend", "largest_batch", "usual_batch", "workspace_gb"]
+
+
+def test_the_script_that_verifies_prints_a_line_a_way_and_says_what_failed(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("verify", ROOT / "scripts/verify_tensorrt.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    script.NETS, script.SIZE = ("luna",), 56
+    command = ["verify_tensorrt.py", "--precision", "fp32", "--ways", "tensorrt", "torch_tensorrt"]
+    monkeypatch.setattr(sys, "argv", command)
+    install()
+    assert script.main() == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("NVIDIA H100 (9.0), CUDA 13.2") and said[0].endswith("TensorRT 11.4.0.106")
+    assert said[2].split()[:3] == ["luna", "tensorrt", "fp32"] and "0/40" in said[2]
+    assert "refused: torch_tensorrt: torch_tensorrt is not installed" in said[3]
+    install(constants=True)
+    assert script.main() == 1
+    assert "does not do all" in capsys.readouterr().out
+
+
+def test_convert_trt_is_refused_in_a_line_but_the_other_engines_are_timed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: list[str] = []
+
+    def lacking(path: Path, wish: Any) -> None:
+        done.append(f"{wish.engine} {wish.options}")
+        raise ZddError("TensorRT needs a CUDA GPU")
+
+    def timed(args: Any, runs: list[Path]) -> dict[str, Any]:
+        done.append("timed")
+        return {}
+
+    def examine_(path: Path, **_: Any) -> dict[str, Any]:
+        done.append("examined")
+        return {"runs": {}, "report": str(tmp_path / "report.html")}
+
+    monkeypatch.setattr(exporting, "export", lacking)
+    monkeypatch.setattr(engineverbs, "timed", timed)
+    monkeypatch.setattr(examine, "examine", examine_)
+    monkeypatch.setattr(tables, "run", lambda path: None)
+    assert cli.main("test", ["run", "--convert_trt"]) == 2
+    assert done == ["tensorrt ('backend=auto',)"]  # nothing else is waited for
+    done.clear()
+    assert cli.main("test", ["run", "--convert_trt", "torch2trt", "--calc_speed"]) == 2
+    assert done == ["tensorrt ('backend=torch2trt',)", "examined", "timed"]
+    assert capsys.readouterr().err.splitlines().count("test.py: TensorRT needs a CUDA GPU") == 2
