@@ -50,7 +50,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Timing:
-    """What was measured of one callable. `fault` says why its times must not be believed, if so."""
+    """What was measured of a callable. `fault` says why its times must not be believed, if so."""
 
     first_ms: float  # the very first call
     latency_ms: NDArray[np.float64]  # (N,) every timed call, in order
@@ -97,8 +97,8 @@ def measure(
 ) -> dict[str, Timing]:
     """Time each callable, in rounds, until every median is known well enough or the time is up.
 
-    Before a callable's turn it runs once untimed: the first call after another program finds its caches cold, which
-    no production line ever sees. All other calls count, however slow.
+    Before a callable's turn it runs once untimed, for the first call after another's turn finds cold caches, which no
+    production line ever sees. All other calls count, however slow.
 
     Args:
         runners: Callables by name; what they raise is handed on.
@@ -206,9 +206,7 @@ def finish(said: object) -> None:
 def fills_later(run: Callable[[int], Answer], *, wait_s: float) -> bool:
     """Whether what a runner gives back still changes after its call: it did not wait for the device.
 
-    Args:
-        run: Called with 0 and with 1, for two different inputs; gives arrays by name.
-        wait_s: After this time any call is over.
+    `run` is called with 0 and with 1, for two different inputs; after `wait_s` seconds any call is over.
     """
     run(0)
     time.sleep(wait_s)
@@ -226,8 +224,7 @@ def quantile(values: NDArray[np.float64], share: float) -> float:
 def median_interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float] | None:
     """The 95 % interval of a median, by order statistics (no assumption on the distribution); None below 6 values.
 
-    The values are the rounds' medians, not single calls: what disturbs a machine lasts longer than a call, so calls
-    that follow each other say less than so many independent ones.
+    Give it the rounds' medians, not single calls: what disturbs a machine lasts longer than a call.
     """
     ordered, n = np.sort(np.asarray(values)), len(values)
     inner = int(np.count_nonzero(special.bdtr(np.arange(n), n, 0.5) <= (1 - CONFIDENCE) / 2)) - 1
@@ -250,8 +247,4 @@ def ratio(reference: Timing, other: Timing) -> tuple[float, float | None, float 
 def pareto(cost: Sequence[float], gain: Sequence[float]) -> list[bool]:
     """Which points no other beats: none is at least as cheap and as good, and better in one of the two."""
     points = list(zip(cost, gain, strict=True))
-
-    def beaten(mine: tuple[float, float]) -> bool:
-        return any(c <= mine[0] and g >= mine[1] and (c, g) != mine for c, g in points)
-
-    return [not beaten(point) for point in points]
+    return [not any(c <= x and g >= y and (c, g) != (x, y) for c, g in points) for x, y in points]

@@ -17,6 +17,7 @@ from zdd.evaluate import bar
 from zdd.gpu import Gpu
 from zdd.records import Columns, Record
 from zdd.rundir import RunDir
+from zdd.stats import wilson
 from zdd.trained import Trained
 
 Pixels = NDArray[np.uint8]
@@ -187,6 +188,7 @@ def _shares(truth: NDArray[np.int64], given: NDArray[np.int64], racer: Racer) ->
     right = truth == given
     recalls = [float(right[truth == kind].mean()) for kind in np.unique(truth)]
     found: dict[str, Any] = {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recalls))}
+    found["interval"] = list(wilson(int(right.sum()), len(right)))  # of the accuracy
     if racer.subject.trained.task.has_good:
         caught, stopped = given[truth > 0] > 0, given[truth == 0] > 0
         found["defect_recall"] = float(caught.mean()) if len(caught) else None

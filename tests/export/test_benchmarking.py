@@ -22,6 +22,7 @@ from zdd.contenders import Contender
 from zdd.errors import ZddError
 from zdd.export.graph import Whole
 from zdd.race import Racer, Subject
+from zdd.report import speed
 from zdd.rundir import RunDir
 from zdd.trained import Trained, load_trained
 
@@ -212,10 +213,22 @@ def test_a_lazy_engine_has_a_fault_and_is_not_on_the_front(run: RunDir, monkeypa
 
     said = {"score": Lazy(np.zeros(1)), "probability": np.full((1, 3), 1 / 3), "label": np.zeros(1, np.int64)}
     monkeypatch.setitem(contenders.LIVE, "channels_last", lambda *_: lambda pixels: dict(said))
-    monkeypatch.setattr(race, "accuracy", lambda racers, n: {title: {"balanced_accuracy": 1.0} for title in racers})
+    said_of_all = {"balanced_accuracy": 1.0, "interval": [0.9, 1.0]}
+    monkeypatch.setattr(race, "accuracy", lambda racers, n: dict.fromkeys(racers, said_of_all))
     wish = Wish(seconds=0.6, batches=(1,), cold=False, engines=("eager", "channels_last"))
     row = rows(benchmark([run.path], wish))["channels_last"]
     assert "does not synchronise" in row["model"]["1"]["fault"]
+
+
+def test_what_failed_or_must_not_be_believed_is_not_on_the_front() -> None:
+    def row(title: str, ms: float, right: float, **other: Any) -> dict[str, Any]:
+        whole = {"p50_ms": ms, "fault": other.get("fault")}
+        share = {"balanced_accuracy": right}
+        return {"title": title, "error": other.get("error"), "end_to_end": whole, "accuracy": share}
+
+    lying, broken = row("lies", 0.1, 1.0, fault="does not synchronise"), {"title": "broken", "error": "no memory"}
+    found = speed.marked([row("fast", 1, 0.9), lying, row("right", 2, 0.95), row("neither", 2, 0.9), broken])
+    assert [each["title"] for each in found if each["pareto"]] == ["fast", "right"]
 
 
 def test_images_come_in_turn_and_no_batch_is_short(run: RunDir) -> None:
@@ -257,6 +270,7 @@ def test_shares_by_hand(run: RunDir) -> None:
     truth, given = np.array([0, 0, 0, 0, 1, 1, 2, 2]), np.array([0, 0, 0, 1, 1, 2, 2, 0])
     found = race._shares(truth, given, racer(run, lambda _: {}))
     assert found["accuracy"] == 5 / 8
+    assert found["interval"] == pytest.approx([0.3057, 0.8632], abs=1e-4)  # Wilson, 5 of 8
     assert found["balanced_accuracy"] == pytest.approx((3 / 4 + 1 / 2 + 1 / 2) / 3)
     assert found["defect_recall"] == 3 / 4  # a defect taken for another is caught all the same
     assert found["false_alarm_rate"] == 1 / 4
