@@ -117,14 +117,30 @@ def test_a_drop_that_can_not_be_kept_is_refused(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "model.xml").exists()
 
 
-def test_agreement_counts_labels_or_else_the_error_of_the_score_in_deviations() -> None:
-    import openvino as ov
+@pytest.mark.parametrize(
+    ("labels", "asked", "expected"),
+    [
+        (True, [0, 1, 2, 3], 0.75),  # of four labels one is another
+        (True, [1, 3], 0.5),  # NNCF asks for some images alone: of these one of two
+        (False, [0, 1, 2, 3], 0.5),  # every score is off by half of the deviation of 0, 1, 2, 3, which is 1.118
+    ],
+)
+def test_agreement_counts_labels_or_else_the_error_of_the_score_in_deviations(
+    monkeypatch: pytest.MonkeyPatch, labels: bool, asked: list[int], expected: float
+) -> None:
+    images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1).repeat(3, axis=3)
 
-    for name, other, expected in (("classifier", "classifier", 1.0), ("autoencoder", "autoencoder", 1.0)):
-        model, same = (openvino._converted(ov, whole_of(each), example()) for each in (name, other))
-        agreement = openvino._agreement(ov, model, example(), whole_of(name).names)
-        share, raws = agreement(openvino._exact(ov, same), [5, 2])  # NNCF asks for some images alone
-        assert share == pytest.approx(expected, abs=1e-3) and len(raws) == 2
+    def said(pixels: np.ndarray, *, off: float) -> list[np.ndarray]:
+        number = pixels[:, 0, 0, 0].astype(np.float32)
+        label = np.where((number == 3) & (off > 0), 1, 0)
+        return [number + off, *([label] if labels else []), number[:, None]]
+
+    monkeypatch.setattr(openvino, "_exact", lambda ov, model: lambda pixels: said(pixels, off=0.0))
+    names = ("score", "label", "raw") if labels else ("score", "raw")
+    agreement = openvino._agreement(None, None, images, names)
+    share, raws = agreement(lambda pixels: said(pixels, off=1.118034 / 2), asked)
+    assert share == pytest.approx(expected, abs=1e-5)
+    assert [raw[0][0, 0] for raw in raws] == asked
 
 
 @pytest.mark.parametrize(

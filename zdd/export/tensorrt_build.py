@@ -6,6 +6,7 @@ import copy
 import inspect
 import io
 import warnings
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -147,13 +148,9 @@ def from_torch2trt(trt: Any, net: nn.Module, images: Tensor, plan: Plan, device:
         "max_shapes": [(plan.largest_batch, *size)],
         "use_onnx": False,  # it fails with torch 2.9 and newer
     }
-    said = io.StringIO()
     try:
-        with warnings.catch_warnings(record=True) as warned, redirect_stdout(said), redirect_stderr(said):
-            warnings.simplefilter("always", UserWarning)
-            made = tool.torch2trt(there, [images[:1].to(device)], **options)
-        lines = [*said.getvalue().splitlines(), *(str(each.message) for each in warned)]
-        left_out = [line for line in lines if any(word in line.lower() for word in COMPLAINTS)]
+        made, said = _heard(lambda: tool.torch2trt(there, [images[:1].to(device)], **options))
+        left_out = [line for line in said if any(word in line.lower() for word in COMPLAINTS)]
         if left_out:
             raise ZddError("torch2trt leaves out a part of the network:", *(f"  {line}" for line in left_out[:5]))
         return bytes(made.engine.serialize())
@@ -161,6 +158,15 @@ def from_torch2trt(trt: Any, net: nn.Module, images: Tensor, plan: Plan, device:
         raise
     except Exception as error:  # converters raise nearly anything
         raise ZddError(f"torch2trt can't convert the network: {_first(error)}") from None
+
+
+def _heard(call: Callable[[], Any]) -> tuple[Any, list[str]]:
+    """What a call returns, and every line that it printed or warned of."""
+    said = io.StringIO()
+    with warnings.catch_warnings(record=True) as warned, redirect_stdout(said), redirect_stderr(said):
+        warnings.simplefilter("always", UserWarning)
+        found = call()
+    return found, [*said.getvalue().splitlines(), *(str(each.message) for each in warned)]
 
 
 def _creation(trt: Any) -> int:
