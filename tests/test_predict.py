@@ -11,7 +11,8 @@ from PIL import Image
 
 from zdd.errors import ZddError
 from zdd.examine import examine_run
-from zdd.predict import find_images, predict
+from zdd.predict import predict
+from zdd.rows import find_images
 from zdd.rundir import Group, RunDir
 
 
@@ -106,7 +107,7 @@ def test_a_file_is_replaced_only_when_all_is_written(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zdd.predict._judge", stop)
+    monkeypatch.setattr("zdd.rows.Judge._judge", stop)
     with pytest.raises(KeyboardInterrupt):
         predict(run.path, [parts / "test"], out=out)
     assert out.read_text() == "of yesterday" and [p.name for p in tmp_path.iterdir()] == ["said.csv"]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from zdd.errors import ZddError
-from zdd.verbs import OPTIONS, VERBS, ZDD, Verb
+from zdd.verb import Verb
+from zdd.verbs import OPTIONS, VERBS, ZDD
 
 Args = argparse.Namespace
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zdd.errors import ZddError
-from zdd.records import Columns
+from zdd.rows import verdict as verdict  # beside what it judges by
 from zdd.settings import ThresholdSettings
 from zdd.stats import at_most
 
@@ -144,21 +144,3 @@ def _describe(
         missed_at_most=at_most(missed, len(bad)),
         false_alarms_at_most=at_most(alarms, len(good)),
     )
-
-
-def verdict(columns: Columns, threshold: float | None) -> NDArray[np.int64]:
-    """The class that each image is given, (N,).
-
-    A score below the threshold makes it good (class 0), any other the most probable kind of defect; a model without
-    probabilities knows one kind of defect only. Without a threshold (no good class) it is the most probable class.
-    """
-    if threshold is None:
-        if columns.argmax is None:
-            raise ValueError("a method that tells good from defective only needs a threshold")
-        return columns.argmax
-    if columns.probability is None:
-        kind = np.ones(columns.n, np.int64) if columns.argmax is None else columns.argmax
-        defect = np.maximum(kind, 1)
-    else:
-        defect = 1 + np.argmax(columns.probability[:, 1:], axis=1)
-    return np.where(columns.score < threshold, 0, defect).astype(np.int64)

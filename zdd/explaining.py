@@ -14,10 +14,10 @@ from zdd.data.module import DataModule
 from zdd.errors import ZddError
 from zdd.evaluate import device_of
 from zdd.explained import Truth
-from zdd.predict import find_images
 from zdd.records import UNKNOWN, Record
 from zdd.report import contact, page_of_group, page_of_run
 from zdd.report.contact import Shown
+from zdd.rows import find_images
 from zdd.rundir import Group, RunDir, finished_runs
 from zdd.settings import Section
 from zdd.trained import Trained, load_trained
@@ -137,10 +137,7 @@ def _labels(records: Sequence[Record]) -> list[int]:
 def _looks(run: RunDir, trained: Trained, wish: Wish) -> tuple[list[Look], Truth]:
     """The images, and what is true of their pixels where that is known."""
     if wish.images:
-        paths = list(find_images(list(wish.images)))
-        if not paths:
-            raise ZddError(f"no image in {', '.join(str(path) for path in wish.images)}")
-        return [Look(str(path)) for path in paths], {}
+        return [Look(str(path)) for path in find_images(wish.images)], {}
     dataset = datasets.load(run.data)
     if not dataset.split("test"):
         raise ZddError(f"{run.data}: there are no test images in it; name some with --images")

@@ -23,11 +23,13 @@ FOLDERS = {
     "criterion": "models/criteria",
     "transfer": "models/transfer",
     "explain": "explain",
+    "export": "export",
 }
 FUNCTIONS = {
     "dataset": "index",
     "augmentation": "augment",
     "explain": "attribute",
+    "export": "export",
 }  # the other kinds export the class named like the file
 PACKAGE = Path(__file__).parent
 REQUIRED = object()  # the default of a setting that has none

@@ -102,6 +102,16 @@ class RunDir:
         return self.path / "review"
 
     @property
+    def benchmark(self) -> Path:
+        """How fast the run's engines were, the last time that they were timed."""
+        return self.path / "benchmark.json"
+
+    @property
+    def benchmark_plot(self) -> Path:
+        """The same as a plot, accuracy beside speed."""
+        return self.path / "benchmark.png"
+
+    @property
     def report_json(self) -> Path:
         """The report's figures, for programs."""
         return self.path / "report.json"

@@ -62,6 +62,55 @@ def ranking(run: str, scores: dict[str, Any]) -> None:
     say(f"take {scores['best']}: {scores['reason']}" if scores["best"] else f"take none: {scores['reason']}")
 
 
+def speed(result: dict[str, Any]) -> None:
+    """The engines of a benchmark: from file to verdict, the model alone, what else they cost, and what to know."""
+    rows = [row for row in result["rows"] if not row["error"]]
+    takt = "" if result["takt_ms"] is None else f"over {result['takt_ms']:g} ms"
+    head = [
+        "file to verdict, ms",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "max",
+        "x eager",
+        "images/s",
+        takt,
+        "judged rightly",
+        "",
+    ]
+    show(head, [_line(row, row["end_to_end"], row["title"]) for row in rows])
+    batches = [
+        (row, batch, one) for batch in map(str, result["batches"]) for row in rows if (one := row["model"].get(batch))
+    ]
+    named = [_line({}, one, f"{row['title']}, batch {batch}") for row, batch, one in batches]
+    show(["model alone, ms a call", *head[1:8]], [cells[:8] for cells in named])
+    cost = [[row["title"], *_costs(row)] for row in rows]
+    show(["", "cold start, s", "load, s", "memory, MiB", "file, MB", "parameters, millions", "GFLOP an image"], cost)
+    for line in [*result["messages"], *(f"plot: {path}" for path in result["plots"])]:
+        say(line)
+
+
+def _line(row: dict[str, Any], one: dict[str, Any], name: str) -> list[str]:
+    if one["fault"]:
+        return [name, *[""] * 9, one["fault"]]
+    times = [_number(one[key]) for key in ("p50_ms", "p90_ms", "p99_ms", "p99_9_ms", "max_ms", "times_eager")]
+    right, late = row.get("accuracy", {}).get("balanced_accuracy"), one.get("late_share")
+    notes = [*(["front"] if row.get("pareto") else []), *([] if one["stable"] else ["unstable"])]
+    shares = ["" if share is None else f"{share:.2%}" for share in (late, right)]
+    return [name, *times, f"{one['images_per_s']:.0f}", *shares, ", ".join(notes)]
+
+
+def _costs(row: dict[str, Any]) -> list[str]:
+    cold = row.get("cold") or {}
+    fresh = [_number(cold.get(key)) for key in ("cold_start_s", "load_s", "peak_mib")]
+    return [*fresh, f"{row['file_mb']:.1f}", f"{row['parameters'] / 1e6:.2f}", f"{row['gflops']:.2f}"]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
 def say(line: str) -> None:
     """A line for people, on standard error."""
     print(line, file=sys.stderr)

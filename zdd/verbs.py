@@ -5,43 +5,15 @@ from __future__ import annotations
 import json
 from argparse import Namespace as Args
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from zdd import tables
+from zdd import engineverbs, tables
 from zdd.errors import ZddError
+from zdd.verb import DEVICE, Result, Verb, argument
 
 if TYPE_CHECKING:
     from zdd.config import Loaded
-
-Result = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Argument:
-    """An argument as argparse's add_argument takes it."""
-
-    name: str
-    options: dict[str, Any]
-
-
-def argument(name: str, about: str, **options: Any) -> Argument:
-    """An argument with its help."""
-    return Argument(name, {"help": about, **options})
-
-
-@dataclass(frozen=True)
-class Verb:
-    """A word on the command line; it does something, or has verbs below it."""
-
-    about: str
-    run: Callable[[Args], Result] | None = None
-    arguments: tuple[Argument, ...] = ()
-    examples: tuple[str, ...] = ()  # what stands after the verb
-    usage: tuple[str, ...] = ()  # the same, where argparse's own would mislead
-    note: str = ""
-    below: dict[str, Verb] = field(default_factory=dict)
 
 
 def train(args: Args) -> Result:
@@ -72,6 +44,7 @@ def train(args: Args) -> Result:
 
 def test(args: Args) -> Result:
     """Test finished runs."""
+    trt = engineverbs.tensorrt(args) if args.convert_trt else {}
     if args.ensemble:
         from zdd import ensemble
 
@@ -85,11 +58,21 @@ def test(args: Args) -> Result:
     else:
         tables.run(Path(result["report"]).parent / "metrics.json")
     tables.say(f"report: {result['report']}")
-    return result
+    if args.calc_speed:
+        result["speed"] = engineverbs.timed(args, [args.run_path])
+    if "missing" in trt:
+        raise ZddError(*trt["missing"])
+    return {**result, **trt}
 
 
 def predict(args: Args) -> Result:
-    """Judge new images."""
+    """Judge new images, with a run or with an exported engine; the latter needs no torch."""
+    from zdd import runtime
+
+    if runtime.is_engine(args.run_path):
+        if args.device not in ("auto", "cpu"):
+            raise ZddError(f"--device {args.device}: an engine runs where it was exported for; leave it out")
+        return runtime.predict(args.run_path, args.images, out=args.out)
     from zdd import predict
 
     return predict.predict(args.run_path, args.images, out=args.out, device=args.device)
@@ -176,7 +159,6 @@ def _watch(latest: Path) -> Callable[[], Path | None]:
     return lambda: latest if latest.is_file() and latest.stat().st_mtime_ns != before else None
 
 
-DEVICE = argument("--device", "auto (CUDA where there is one), cpu, cuda, cuda:1, ...", default="auto", metavar="NAME")
 VERBS = {
     "train": Verb(
         "Train what an experiment file describes.",
@@ -205,25 +187,43 @@ VERBS = {
             argument("run_path", "one run, or a group of runs: runs/NAME/latest", metavar="RUN", type=Path),
             argument("--ood", "images of no class: are they told from the known? (dataset.ood)", metavar="FOLDER"),
             argument("--ensemble", "test the runs of a group as one: their average", action="store_true"),
+            argument(
+                "--convert_trt",
+                "first convert to TensorRT, by tensorrt, torch_tensorrt or torch2trt (auto: the first that works)",
+                nargs="?",
+                const="auto",
+                choices=("auto", "tensorrt", "torch_tensorrt", "torch2trt"),
+                metavar="WAY",
+            ),
+            argument("--calc_speed", "then time its engines, too; see zdd benchmark --help", action="store_true"),
             DEVICE,
         ),
         (
             "runs/casting_mobilenet/latest",
             "runs/casting_mobilenet/latest/run_0 --device cpu",
             "runs/casting_mobilenet/latest --ensemble --ood photographs/",
+            "runs/casting_mobilenet/latest/run_0 --convert_trt --calc_speed",
         ),
     ),
     "predict": Verb(
         "Judge new images with a finished run, a line an image.",
         predict,
         (
-            argument("run_path", "a finished run; of a group, its first finished run", metavar="RUN", type=Path),
+            argument(
+                "run_path", "a finished run (of a group the first), or RUN/export/ENGINE", metavar="RUN", type=Path
+            ),
             argument("images", "files; folders with all below", metavar="IMAGE_OR_FOLDER", type=Path, nargs="+"),
             argument("--out", ".csv or .jsonl; without it, JSON lines are printed", type=Path, metavar="FILE"),
             DEVICE,
         ),
-        ("runs/casting_mobilenet/latest part.png", "runs/casting_mobilenet/latest new_parts/ --out verdicts.csv"),
+        (
+            "runs/casting_mobilenet/latest part.png",
+            "runs/casting_mobilenet/latest new_parts/ --out verdicts.csv",
+            "runs/casting_mobilenet/latest/run_0/export/onnx-fp32 part.png",
+        ),
     ),
+    "export": engineverbs.EXPORT,
+    "benchmark": engineverbs.BENCHMARK,
     "explain": Verb(
         "Show where finished runs look: which pixels speak for a verdict.",
         explain,

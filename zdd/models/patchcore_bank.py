@@ -75,6 +75,8 @@ def nearest(patches: Tensor, memory: Tensor, neighbours: int = 1) -> Tensor:
     """
     if not len(memory):
         raise RuntimeError("the memory of good patches is empty")
+    if torch.compiler.is_exporting():
+        return _nearest(patches, memory, neighbours)  # a graph has no loop over as many parts as a batch asks for
     rows = max(1, CHUNK // len(memory))
     return torch.cat([_nearest(part, memory, neighbours) for part in torch.split(patches, rows)])
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from zdd.errors import ZddError
@@ -30,17 +31,22 @@ def rows(
     return [_row(name, image_size, n_classes) for name in names]
 
 
+def cost(net: nn.Module, image_size: tuple[int, int], device: str = "cpu") -> tuple[int, float]:
+    """Parameters of a net in eval mode, and its arithmetic for one image in 10^9 operations (2 x multiply-add)."""
+    with _without_fast_path(), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 3, *image_size, device=device))
+    return sum(parameter.numel() for parameter in net.parameters()), counter.get_total_flops() / 1e9
+
+
 def _row(name: str, image_size: tuple[int, int], n_classes: int) -> dict[str, Any]:
     row: dict[str, Any] = {"backbone": name, "image_size": list(image_size)}
     try:
-        with torch.device("meta"), _without_fast_path():
+        with torch.device("meta"):
             net = backbones.build(name, n_classes, image_size).eval()
-            with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                net(torch.empty(1, 3, *image_size))
+        parameters, gflops = cost(net, image_size, "meta")
     except ZddError as error:
         return {**row, "error": "; ".join(error.lines)}
-    parameters = sum(parameter.numel() for parameter in net.parameters())
-    return {**row, "parameters": parameters, "gflops": counter.get_total_flops() / 1e9}
+    return {**row, "parameters": parameters, "gflops": gflops}
 
 
 @contextmanager

@@ -5,7 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from zdd import files
-from zdd.report import certainty, certainty_curves, curves, defects, explained, facts, kinds, members, sections, style
+from zdd.report import (
+    certainty,
+    certainty_curves,
+    curves,
+    defects,
+    explained,
+    facts,
+    kinds,
+    members,
+    sections,
+    speed,
+    style,
+)
 from zdd.report.pictures import write_mistakes
 from zdd.report.sections import mistake_card
 from zdd.report.tested import Tested
@@ -52,13 +64,14 @@ def write(tested: Tested) -> None:
 
 
 def refresh(run: RunDir) -> None:
-    """Put what was explained since the test into report.json and report.html; nothing where there is no report yet."""
+    """Put what was explained and timed since the test into the report; nothing where there is no report yet."""
     if not (run.report_json.is_file() and run.report.is_file()):
         return
     report = files.read_json(run.report_json) | {"explained": explained.gather(run)}
     text = run.report.read_text(encoding="utf-8")
     text = style.replaced(text, "shortcut", style.caution(explained.cautions(report)))
     text = style.replaced(text, "explained", explained.section(report, run.path))
+    text = style.replaced(text, "speed", speed.section(run))
     files.write_json(run.report_json, report)
     files.write_text(run.report, text)
 
@@ -87,6 +100,7 @@ def page(report: dict[str, Any], svgs: dict[str, str], run: Path) -> str:
         defects.section(report, svgs, run),
         certainty.section(report, svgs),
         style.part("explained", explained.section(report, run)),
+        style.part("speed", speed.section(RunDir(run))),
         "<h2>Mistakes</h2>",
         _gallery(report),
         "<h2>Data</h2>",

@@ -1,0 +1,226 @@
+"""OpenVINO: the fastest here on Intel's processors; float32, bf16 where the processor has it, int8 by NNCF."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zdd.errors import ZddError
+from zdd.export.base import Outputs, library
+
+if TYPE_CHECKING:
+    from zdd.export.graph import Whole
+    from zdd.settings import Share  # brings pydantic, which the machine on the line need not have
+
+FILE = "model.xml"  # beside it model.bin, the weights
+INSTALL = "pip install 'zdd[openvino]'"
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: what is not quantised is computed in float32
+ATTENTION = {"Softmax", "ScaledDotProductAttention"}
+Pixels = NDArray[np.uint8]
+Agreement = Callable[[Any, Iterable[int]], tuple[float, list[list[NDArray[Any]]]]]
+
+
+class Engine:
+    """A Runner: one compilation for single images, for a fixed shape is faster, and one for all other batches.
+
+    Args:
+        core: OpenVINO's.
+        model: As it was read from disk.
+        config: What it is compiled with.
+    """
+
+    largest_batch: int | None = None
+
+    def __init__(self, core: Any, model: Any, config: dict[str, Any]) -> None:
+        self.names: tuple[str, ...] = tuple(_note(model, "outputs").split(","))
+        self._core, self._model, self._config = core, model, config
+        single = model.clone()
+        single.reshape([1, *(dim.get_length() for dim in list(model.inputs[0].partial_shape)[1:])])
+        self._single = core.compile_model(single, "CPU", config)
+        self._batches: Any = None  # compiled when the first batch comes
+
+    def __call__(self, pixels: Pixels) -> Outputs:
+        """Run a batch of any size."""
+        if len(pixels) == 1:
+            return _said(self._single, self.names, pixels)
+        if self._batches is None:
+            self._batches = self._core.compile_model(self._model, "CPU", self._config)
+        return _said(self._batches, self.names, pixels)
+
+
+def export(
+    whole: Whole,
+    example: Pixels,
+    folder: Path,
+    *,
+    precision: Literal["fp32", "bf16", "int8"] = "fp32",
+    largest_drop: Share | None = 0.01,
+) -> None:
+    """Write model.xml and model.bin.
+
+    Args:
+        whole: From pixels to what is said of them.
+        example: (N, H, W, 3) training images, N at least 1; int8 is calibrated on all of them.
+        folder: An existing folder.
+        precision: "fp32"; "bf16", which loses two to three digits; "int8", four times smaller.
+        largest_drop: Of int8: the share of the example images that may be given another label than in float32 (of
+            methods without labels: the mean error of the score, in deviations). Layers go back to float32 until it is
+            kept; null: no layer does.
+
+    Raises:
+        ZddError: If openvino or nncf is not installed, the processor has no bf16, or int8 can't keep to the drop.
+    """
+    ov = library("openvino", install=INSTALL)
+    if precision == "bf16":
+        _refuse_without_bf16(ov.Core())
+    model = _converted(ov, whole, example)
+    if precision == "int8":
+        model = _quantised(ov, model, example, whole.names, largest_drop)
+    model.set_rt_info(precision, ["zdd", "precision"])
+    model.set_rt_info(",".join(whole.names), ["zdd", "outputs"])
+    ov.save_model(model, folder / FILE, compress_to_fp16=False)  # its default would halve the weights' precision
+
+
+def load(folder: Path, *, threads: int | None = None) -> Engine:
+    """Read the engine back; it needs no torch.
+
+    Args:
+        folder: Where `export` wrote.
+        threads: Of the processor; None: all.
+
+    Raises:
+        ZddError: If openvino is not installed, a file is missing or broken, or the processor has no bf16.
+    """
+    ov = library("openvino", install=INSTALL)
+    core = ov.Core()
+    path = folder / FILE
+    if not path.is_file() or not path.with_suffix(".bin").is_file():
+        raise ZddError(f"{path}: it or its .bin is not there; export the run anew")
+    try:
+        model = core.read_model(path)
+        precision = _note(model, "precision")
+    except RuntimeError as error:
+        raise ZddError(f"{path}: not an engine that zdd wrote ({str(error).strip().splitlines()[-1]})") from None
+    if precision == "bf16":
+        _refuse_without_bf16(core)
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
+    return Engine(core, model, config)
+
+
+def _note(model: Any, name: str) -> str:
+    return str(model.get_rt_info(["zdd", name]).astype(str))
+
+
+def _said(compiled: Any, names: tuple[str, ...], pixels: Pixels) -> Outputs:
+    said = compiled(np.ascontiguousarray(pixels))
+    return {name: said[place] for place, name in enumerate(names)}
+
+
+def _refuse_without_bf16(core: Any) -> None:
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        name = core.get_property("CPU", "FULL_DEVICE_NAME")
+        raise ZddError(f"precision = 'bf16': this processor ({name}) does not compute in bf16; use fp32 or int8")
+
+
+def _converted(ov: Any, whole: Whole, example: Pixels) -> Any:
+    """OpenVINO's model, of any batch size."""
+    import torch
+
+    two = torch.from_numpy(np.concatenate((example[:1], example[-1:])))  # a batch of 1 would be taken for fixed
+    with torch.no_grad():
+        whole(two)
+        batch = torch.export.Dim("batch", min=1)
+        program = torch.export.export(whole, (two,), dynamic_shapes=({0: batch},))
+    model = ov.convert_model(program)
+    model.reshape([-1, *example.shape[1:]])
+    for result, name in zip(model.get_results(), whole.names, strict=True):
+        result.set_friendly_name(name)
+    return model
+
+
+def _quantised(ov: Any, model: Any, example: Pixels, names: tuple[str, ...], largest_drop: float | None) -> Any:
+    """The model in int8, but for what lies behind the net: softmax, kernels and maps stay float32."""
+    nncf = library("nncf", install=INSTALL)
+    behind = _behind(model, names.index("raw"))
+    attends = any(op.get_type_name() in ATTENTION for op in model.get_ops() if op.get_friendly_name() not in behind)
+    # Validation is handed the images' numbers, inference the images themselves.
+    numbers = list(range(len(example)))
+    images = nncf.Dataset(numbers, lambda number: example[number : number + 1])
+    options = {
+        "ignored_scope": nncf.IgnoredScope(names=sorted(behind), validate=False),
+        "model_type": nncf.ModelType.TRANSFORMER if attends else None,
+        "subset_size": len(example),
+    }
+    if largest_drop is None:
+        with _quiet(nncf):
+            return nncf.quantize(model, images, **options)
+    agreement = _agreement(ov, model, example, names)
+    with _quiet(nncf):
+        absolute = nncf.DropType.ABSOLUTE
+        quantised = nncf.quantize_with_accuracy_control(
+            model, images, images, agreement, max_drop=largest_drop, drop_type=absolute, **options
+        )
+    dropped = 1 - agreement(_exact(ov, quantised), numbers)[0]
+    if dropped > largest_drop:
+        raise ZddError(
+            f"precision = 'int8': drops by {dropped:.3g} on the calibration images, more than largest_drop ="
+            f" {largest_drop:g}; allow more, calibrate on more images, or use bf16"
+        )
+    return quantised
+
+
+@contextlib.contextmanager
+def _quiet(nncf: Any) -> Iterator[None]:
+    """NNCF talks on standard output, where the command's result belongs."""
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _behind(model: Any, place: int) -> set[str]:
+    """Names of all operations that compute with the output at `place`, as far as they go."""
+    found: set[str] = set()
+    waiting = [model.get_results()[place].input_value(0).get_node()]
+    while waiting:
+        for output in waiting.pop().outputs():
+            after = [target.get_node() for target in output.get_target_inputs()]
+            new = [node for node in after if node.get_friendly_name() not in found]
+            found.update(node.get_friendly_name() for node in new)
+            waiting += new
+    return found
+
+
+def _exact(ov: Any, model: Any) -> Any:
+    return ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def _agreement(ov: Any, model: Any, example: Pixels, names: tuple[str, ...]) -> Agreement:
+    """How far a compiled model says the same as this one of the images with these numbers, and its raw outputs.
+
+    Of one image: 1 the same, 0 another label. NNCF asks for some images alone, so it is handed numbers, not pixels.
+    """
+    exact = _exact(ov, model)
+    before = [_said(exact, names, example[i : i + 1]) for i in range(len(example))]
+    spread = max(float(np.std([said["score"][0] for said in before])), 1e-6)
+
+    def agrees(said: Outputs, was: Outputs) -> float:
+        if "label" in was:
+            return float(said["label"][0] == was["label"][0])
+        return 1 - min(1.0, abs(float(said["score"][0] - was["score"][0])) / spread)
+
+    def agreement(compiled: Any, numbers: Iterable[int]) -> tuple[float, list[list[NDArray[Any]]]]:
+        asked = list(numbers)
+        said = [_said(compiled, names, example[i : i + 1]) for i in asked]
+        share = np.mean([agrees(one, before[i]) for i, one in zip(asked, said, strict=True)])
+        return float(share), [[one["raw"]] for one in said]
+
+    return agreement

@@ -1,0 +1,122 @@
+"""Accuracy beside speed: the table and the plot of a benchmark."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from zdd import files
+from zdd.bench import pareto
+from zdd.report import style
+from zdd.report.canvas import DEFECT, GOOD, INK, STYLE, new_axes, svg
+from zdd.report.words import percent
+from zdd.rundir import RunDir
+
+Row = dict[str, Any]
+DOTS_PER_INCH = 150
+COLOURS = (GOOD, DEFECT, "#117733", "#882255", "#999933", INK)  # of the runs
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")  # of the engines
+
+
+def marked(rows: list[Row]) -> list[Row]:
+    """The rows with `pareto`: no other engine is at least as fast from file to verdict and as accurate."""
+    on = _shown(rows)
+    front = pareto([_ms(row) for row in on], [_right(row) for row in on])
+    best = {row["title"] for row, beats in zip(on, front, strict=True) if beats}
+    return [row | {"pareto": row["title"] in best} for row in rows]
+
+
+def draw(path: Path, result: dict[str, Any]) -> None:
+    """Write the plot as PNG."""
+    with mpl.rc_context(STYLE):
+        axes = _axes(result["rows"])
+        assert isinstance(axes.figure, Canvas)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="best", fontsize=9)
+        with files.replacing(path) as temporary:
+            axes.figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+
+
+def section(run: RunDir) -> str:
+    """The report's section; nothing where no benchmark was run."""
+    if not run.benchmark.is_file():
+        return ""
+    result = files.read_json(run.benchmark)
+    with mpl.rc_context(STYLE):
+        plot = svg(_axes(result["rows"]))
+    caption = (
+        "Each engine's median time from a file on disk to a verdict, and the share of test images judged rightly (mean "
+        "of the classes). On the line are the engines that no other beats in both; a difference of a few images means "
+        "nothing."
+    )
+    machine = result["machine"]
+    where = f"{machine['processor']}, {machine['threads']} threads, {machine['started_at'][:16].replace('T', ' ')}"
+    head = [
+        "Engine", "Median, ms", "p99, ms", "p99.9, ms", "Slowest, ms", "Model alone, ms", "Images/s", "Cold start, s",
+        "Memory, MiB", "File, MB", "Judged rightly (95 % interval)", "On the front",
+    ]  # fmt: skip
+    rows = [cells(row) for row in result["rows"] if not row["error"]]
+    return (
+        f"<h2>Speed</h2><p class=sub>{style.escape(where)}</p>{style.caution(result['messages'])}"
+        + style.table(head, rows, numbers=range(1, len(head) - 1))
+        + style.chart("Accuracy beside speed", plot, caption)
+    )
+
+
+def cells(row: Row) -> list[str]:
+    """A row's figures as texts: as in `section`'s head."""
+    whole, cold = row["end_to_end"], row.get("cold") or {}
+    alone = next(iter(row["model"].values()), None)
+    most = max((each["images_per_s"] for each in row["model"].values()), default=None)
+    times = [whole[key] for key in ("p50_ms", "p99_ms", "p99_9_ms", "max_ms")]
+    rest = [cold.get("cold_start_s"), cold.get("peak_mib")]
+    return [
+        row["title"],
+        *(f"{value:.2f}" for value in times),
+        "" if alone is None else f"{alone['p50_ms']:.2f}",
+        "" if most is None else f"{most:.0f}",
+        "" if rest[0] is None else f"{rest[0]:.2f}",
+        "" if rest[1] is None else f"{rest[1]:.0f}",
+        f"{row['file_mb']:.1f}",
+        f"{percent(row['accuracy']['accuracy'])} ({' to '.join(map(percent, row['accuracy']['interval']))})",
+        "yes" if row["pareto"] else "",
+    ]
+
+
+def _axes(rows: list[Row]) -> Axes:
+    axes, on = new_axes(7.2, 4.6), _shown(rows)
+    runs, engines = (list(dict.fromkeys(row[key] for row in on)) for key in ("run", "engine"))
+    for row in on:
+        colour = COLOURS[runs.index(row["run"]) % len(COLOURS)]
+        mark = MARKS[engines.index(row["engine"]) % len(MARKS)]
+        edge = INK if row.get("pareto") else "white"
+        axes.scatter(
+            _ms(row), 100 * _right(row), s=80, c=colour, marker=mark, edgecolors=edge, linewidths=1.4, zorder=3
+        )
+        axes.plot([], [], mark, color=colour, label=row["title"])
+    front = sorted((_ms(row), 100 * _right(row)) for row in on if row.get("pareto"))
+    if front:
+        axes.plot(*zip(*front, strict=True), color=INK, linestyle="--", linewidth=1, label="front: nothing beats these")
+        right = [100 * _right(row) for row in on]
+        axes.set_ylim(max(-1.0, min(right) - 1.5), min(100.4, max(right) + 1.5))
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set(
+        xlabel="ms from file to verdict, median (logarithmic)", ylabel="test images judged rightly, mean of classes, %"
+    )
+    return axes
+
+
+def _shown(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if not row["error"] and not row["end_to_end"]["fault"]]
+
+
+def _ms(row: Row) -> float:
+    return float(row["end_to_end"]["p50_ms"])
+
+
+def _right(row: Row) -> float:
+    return float(row["accuracy"]["balanced_accuracy"])

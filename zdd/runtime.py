@@ -1,0 +1,96 @@
+"""An exported engine at work, alone: no torch, no lightning, no run; what it says is what the trained model says.
+
+For onnx and openvino it needs numpy, Pillow and the engine's library. From Python:
+
+    engine = runtime.load("runs/casting/latest/run_0/export/onnx-fp32")
+    for row in engine.rows([Path("part.png")]): ...
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zdd import files, plugins
+from zdd.errors import ZddError
+from zdd.preprocess import Preprocess
+from zdd.records import Columns
+from zdd.rows import Judge, Pixels, Row, check_out, find_images, write
+
+FORMAT = 1
+BATCH = 8  # images at a time, where the engine takes any number
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Runner with all that makes verdicts of what it says."""
+
+    folder: Path
+    runner: Any  # zdd.export.base.Runner
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    threshold: float | None  # None: there is no good class
+
+    @property
+    def batch(self) -> int:
+        """Images that the engine is given at a time."""
+        return min(BATCH, self.runner.largest_batch or BATCH)
+
+    def rows(self, paths: Sequence[Path]) -> Iterator[Row]:
+        """The verdict of each image, in order; files are decoded in threads, one batch ahead of the engine."""
+        return Judge(self.classes, self.threshold, self.preprocess.load, self.say, self.batch).rows(paths)
+
+    def say(self, pixels: Pixels) -> Columns:
+        """(B, H, W, 3) uint8 -> what the engine says of each image.
+
+        Raises:
+            ZddError: If a score or a probability is not a finite number.
+        """
+        said = self.runner(pixels)
+        columns = {
+            name: said[name].astype(np.float64) for name in ("score", "probability", "uncertainty") if name in said
+        }
+        for name, value in columns.items():
+            if not np.isfinite(value).all():
+                raise ZddError(f"{self.folder}: the engine's {name} is not a finite number")
+        index = np.arange(len(pixels), dtype=np.int64)
+        return Columns(index=index, label=np.zeros_like(index), argmax=said.get("label"), **columns)
+
+
+def is_engine(folder: Path) -> bool:
+    """Whether an exported engine lies in `folder`."""
+    path = folder / "model.json"
+    return path.is_file() and "engine" in files.read_json(path)
+
+
+def load(folder: str | Path, *, threads: int | None = None) -> Engine:
+    """Read an engine that `zdd export` wrote.
+
+    Raises:
+        ZddError: If a file is missing, of another format or not the one that model.json names, or the engine's library
+            is not installed.
+    """
+    folder = Path(folder)
+    about = files.read_json(folder / "model.json")
+    if about.get("format") != FORMAT or "engine" not in about:
+        raise ZddError(f"{folder / 'model.json'}: not an engine of format {FORMAT}, which this zdd reads")
+    for name, sha256 in about["files"].items():
+        if not (folder / name).is_file():
+            raise ZddError(f"{folder / name}: there is no such file; copy the whole folder")
+        if files.sha256(folder / name) != sha256:
+            raise ZddError(f"{folder / name}: not the file that model.json names (its SHA-256 differs); export anew")
+    runner = plugins.module("export", about["engine"]).load(folder, threads=threads)
+    if list(runner.names) != about["outputs"]:
+        raise ZddError(f"{folder}: the engine says {', '.join(runner.names)}; model.json other things; export anew")
+    threshold = about["threshold"]["value"] if about["threshold"] else None
+    return Engine(folder, runner, Preprocess.from_dict(about["preprocess"]), tuple(about["classes"]), threshold)
+
+
+def predict(folder: Path, images: list[Path], *, out: Path | None) -> dict[str, Any]:
+    """Judge images with an exported engine; arguments and result as those of `zdd.predict.predict`."""
+    check_out(out)
+    paths = find_images(images)
+    engine = load(folder)
+    return {"run": str(folder), **write(engine.rows(paths), out, engine.classes)}
