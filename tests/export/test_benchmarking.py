@@ -224,11 +224,13 @@ def test_what_failed_or_must_not_be_believed_is_not_on_the_front() -> None:
     def row(title: str, ms: float, right: float, **other: Any) -> dict[str, Any]:
         whole = {"p50_ms": ms, "fault": other.get("fault")}
         share = {"balanced_accuracy": right}
-        return {"title": title, "error": other.get("error"), "end_to_end": whole, "accuracy": share}
+        facts = {"title": title, "error": None, "test_hash": other.get("test_hash", "a")}
+        return {**facts, "end_to_end": whole, "accuracy": share}
 
     lying, broken = row("lies", 0.1, 1.0, fault="does not synchronise"), {"title": "broken", "error": "no memory"}
-    found = speed.marked([row("fast", 1, 0.9), lying, row("right", 2, 0.95), row("neither", 2, 0.9), broken])
-    assert [each["title"] for each in found if each["pareto"]] == ["fast", "right"]
+    others = row("of other images", 5, 0.5, test_hash="b")
+    found = speed.marked([row("fast", 1, 0.9), lying, row("right", 2, 0.95), row("neither", 2, 0.9), broken, others])
+    assert [each["title"] for each in found if each["pareto"]] == ["fast", "right", "of other images"]
 
 
 def test_images_come_in_turn_and_no_batch_is_short(run: RunDir) -> None:
@@ -282,6 +284,8 @@ def test_runs_are_compared_and_named_apart(parts: Path, tmp_path: Path, run: Run
     result = benchmark([run.path, second.path, run.path], SHORT)
     assert list(rows(result)) == ["other/start/run_0 eager", "other/later/run_0 eager"]
     assert all(row["end_to_end"]["times_eager"] == 1 for row in result["rows"])  # each against its own
+    assert len({row["test_hash"] for row in result["rows"]}) == 1
+    assert not any("different test images" in message for message in result["messages"])
     assert second.benchmark.is_file()
     assert run.benchmark.is_file()
 
