@@ -149,6 +149,7 @@ def _facts(title: str, racer: Racer, device: str) -> dict[str, Any]:
     subject, contender = racer.subject, racer.contender
     parameters, gflops = cost(subject.trained.model.net, subject.trained.task.image_size, device)
     names = {"title": title, "run": subject.name, "path": str(subject.run.path), "engine": contender.name}
+    names["test_hash"] = subject.test_hash
     sizes = {"parameters": parameters, "gflops": gflops, "file_mb": contender.n_bytes / 1e6}
     return {**names, **sizes, "largest_batch": contender.largest_batch, "error": None}
 
@@ -204,6 +205,8 @@ def _messages(rows: list[dict[str, Any]], described: dict[str, Any], subjects: l
     few = min(row["end_to_end"]["calls"] for row in timed)
     if few < Plan().least_calls:
         lines.append(f"with {few} calls p99.9 is hardly more than the slowest of them; 1000 are wanted: --seconds")
+    if len({subject.test_hash for subject in subjects}) > 1:
+        lines.append("these runs have different test images: compare their speed, not their accuracy; a front for each")
     for subject in subjects if not wish.engines else []:
         if not contenders.exported(subject.run):
             lines.append(f"{subject.name}: no engine was exported; make one with: zdd export {subject.run.path}")

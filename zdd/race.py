@@ -1,5 +1,6 @@
 """One race of a benchmark: which calls are timed, in what order, and what the engines say of the test images."""
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,11 @@ class Subject:
         """At most `n` of the test images, evenly from first to last."""
         at = np.unique(np.linspace(0, len(self.records) - 1, min(n, len(self.records))).round().astype(int))
         return [self.records[i] for i in at]
+
+    @property
+    def test_hash(self) -> str:
+        """The same for runs with the same test images: only their accuracies can be compared."""
+        return hashlib.sha256(" ".join(sorted(record.sha256 for record in self.records)).encode()).hexdigest()
 
     @property
     def files(self) -> list[Path]:

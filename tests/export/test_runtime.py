@@ -20,7 +20,7 @@ from zdd.errors import ZddError
 from zdd.exporting import Wish, export
 from zdd.preprocess import Preprocess
 from zdd.records import Columns
-from zdd.rows import Judge
+from zdd.rows import Judge, verdict
 from zdd.rundir import RunDir
 
 ROOT = Path(__file__).parents[2]
@@ -168,6 +168,17 @@ def test_no_more_images_at_a_time_than_the_engine_takes(
     means = [PREPROCESS.load(path).astype(np.float64).mean() for path in images]
     assert [row["score"] for row in said] == pytest.approx(means, rel=1e-5)
     assert all(row["predicted"] == ("defect" if row["score"] >= 100 else "good") for row in said)
+
+
+def test_a_kind_is_given_without_probabilities(tmp_path: Path) -> None:
+    class Kinds(Fixed):
+        def __call__(self, pixels: Any) -> dict[str, Any]:
+            return {"score": np.array([0.9, 0.1, 0.8], np.float32), "label": np.array([2, 1, 0], np.int64)}
+
+    engine = runtime.Engine(tmp_path, Kinds(None), PREPROCESS, ("good", "crack", "dent mark"), 0.5)
+    said = engine.say(np.zeros((3, 8, 8, 3), np.uint8))
+    # The second is below the threshold; the third is not, so it is some defect whatever its label.
+    assert verdict(said, engine.threshold).tolist() == [2, 0, 1]
 
 
 def test_no_number_is_no_verdict(parts: Path, tmp_path: Path) -> None:

@@ -21,10 +21,11 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")  # of the engines
 
 
 def marked(rows: list[Row]) -> list[Row]:
-    """The rows with `pareto`: no other engine is at least as fast from file to verdict and as accurate."""
-    on = _shown(rows)
-    front = pareto([_ms(row) for row in on], [_right(row) for row in on])
-    best = {row["title"] for row, beats in zip(on, front, strict=True) if beats}
+    """The rows with `pareto`: of the same test images, no other is at least as fast to a verdict and as accurate."""
+    best = set()
+    for on in _by_images(rows):
+        front = pareto([_ms(row) for row in on], [_right(row) for row in on])
+        best |= {row["title"] for row, beats in zip(on, front, strict=True) if beats}
     return [row | {"pareto": row["title"] in best} for row in rows]
 
 
@@ -96,9 +97,11 @@ def _axes(rows: list[Row]) -> Axes:
             _ms(row), 100 * _right(row), s=80, c=colour, marker=mark, edgecolors=edge, linewidths=1.4, zorder=3
         )
         axes.plot([], [], mark, color=colour, label=row["title"])
-    front = sorted((_ms(row), 100 * _right(row)) for row in on if row.get("pareto"))
-    if front:
-        axes.plot(*zip(*front, strict=True), color=INK, linestyle="--", linewidth=1, label="front: nothing beats these")
+    fronts = [sorted((_ms(row), 100 * _right(row)) for row in of if row.get("pareto")) for of in _by_images(rows)]
+    for number, front in enumerate(fronts):
+        label = "front: nothing beats these" if number == 0 else None
+        axes.plot(*zip(*front, strict=True), color=INK, linestyle="--", linewidth=1, label=label)
+    if on:
         right = [100 * _right(row) for row in on]
         axes.set_ylim(max(-1.0, min(right) - 1.5), min(100.4, max(right) + 1.5))
     axes.set_xscale("log")
@@ -112,6 +115,12 @@ def _axes(rows: list[Row]) -> Axes:
 
 def _shown(rows: list[Row]) -> list[Row]:
     return [row for row in rows if not row["error"] and not row["end_to_end"]["fault"]]
+
+
+def _by_images(rows: list[Row]) -> list[list[Row]]:
+    shown = _shown(rows)
+    hashes = dict.fromkeys(row["test_hash"] for row in shown)
+    return [[row for row in shown if row["test_hash"] == one] for one in hashes]
 
 
 def _ms(row: Row) -> float:
