@@ -84,7 +84,7 @@ def test_the_loss_is_torchs_weighted_mean() -> None:
 
 
 def _gradient_of_half(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)  # the pool of OpenMP is not there in a fork
+    torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     model, batch = _weighted_step()
     half = {name: tensor[rank::2] for name, tensor in batch.items()}
@@ -105,8 +105,8 @@ def _weighted_step() -> tuple[ZddModel, Any]:
 def test_two_processes_take_the_weighted_mean_of_the_whole_step(tmp_path) -> None:
     model, batch = _weighted_step()
     model.loss(batch).backward()
-    # Forked: a fresh process would import torch and all of zdd first.
-    multiprocessing.start_processes(_gradient_of_half, (str(tmp_path),), nprocs=2, start_method="fork")
+    # Not forked: autograd may have threads in this process by now, which a fork lacks.
+    multiprocessing.start_processes(_gradient_of_half, (str(tmp_path),), nprocs=2, start_method="spawn")
     assert isinstance(model.net, LunaNet)
     for rank in (0, 1):
         torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), model.net.head.weight.grad)
