@@ -99,7 +99,7 @@ def test_without_tensorrt_one_line_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(tensorrt_engine, "gpu", lambda: HERE)
     monkeypatch.setitem(sys.modules, "tensorrt", None)  # as if it were not installed
-    with pytest.raises(ZddError, match=r"^[^\n]*tensorrt[^\n]*pip install tensorrt --extra-index-url[^\n]*$"):
+    with pytest.raises(ZddError, match=r"^[^\n]*pip install tensorrt, from NVIDIA's own package index[^\n]*$"):
         tensorrt.export(whole, example(), tmp_path)
 
 

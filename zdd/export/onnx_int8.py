@@ -6,7 +6,7 @@ Scores are made of what the last layer says, and a threshold is one number: in 2
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -21,42 +21,71 @@ PERCENTILE = 99.99  # of the activations that keep their value, the rest is cut 
 AT_A_TIME = 8  # images whose activations are held in memory
 
 
-def quantise(path: Path, example: NDArray[np.uint8]) -> None:
+OPTIONS = {"CalibPercentile": PERCENTILE, "CalibStridedMinMax": AT_A_TIME, "WeightSymmetric": True}
+
+
+def kept(path: Path) -> list[str]:
+    """Names of the nodes that stay in float32: all but those that lead to the last operations with weights."""
+    nodes = library("onnx", install=INSTALL).load(str(path)).graph.node
+    made_by = {output: node for node in nodes for output in node.output}
+    last = _before(["raw"], made_by, ends=WEIGHED)
+    weighed = [name for node in last if node.op_type in WEIGHED for name in node.input]
+    quantised = {node.name for node in _before(weighed, made_by)} - {node.name for node in last}
+    return [node.name for node in nodes if node.name not in quantised]
+
+
+def quantise(
+    path: Path,
+    example: NDArray[np.uint8],
+    *,
+    keep: Callable[[Path], list[str]] = kept,
+    options: Mapping[str, Any] = OPTIONS,
+    dtype: type = np.uint8,
+) -> list[str]:
     """Replace a file of float32 by one whose weights (a channel at a time) and activations are 8-bit integers.
 
     Args:
         path: Of an ONNX file with the input "input" and the output "raw".
         example: (N, H, W, 3) training images, by which the activations' ranges are chosen.
+        keep: Of the prepared file, the names of the nodes that stay in float32.
+        options: onnxruntime's own; with ActivationSymmetric the activations are signed.
+        dtype: Of the file's input.
+
+    Returns:
+        The names of the nodes that stayed in float32.
     """
     tools = library("onnxruntime.quantization", install=INSTALL)
     shapes = library("onnxruntime.quantization.shape_inference", install=INSTALL)
+    method = tools.CalibrationMethod.Percentile if "CalibPercentile" in options else tools.CalibrationMethod.MinMax
     prepared = path.with_name(f".{path.name}.prepared")
     try:
         # Symbolic shape inference is for what the simple one leaves out; it fails where a batch is divided.
         shapes.quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+        names = keep(prepared)
         tools.quantize_static(
             str(prepared),
             str(path),
-            _Reader(example),
+            _Reader(example, dtype),
             quant_format=tools.QuantFormat.QDQ,
             per_channel=True,
-            activation_type=tools.QuantType.QUInt8,
+            activation_type=tools.QuantType.QInt8 if options.get("ActivationSymmetric") else tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,
-            nodes_to_exclude=_kept(prepared),
-            calibrate_method=tools.CalibrationMethod.Percentile,
-            extra_options={"CalibPercentile": PERCENTILE, "CalibStridedMinMax": AT_A_TIME, "WeightSymmetric": True},
+            nodes_to_exclude=names,
+            calibrate_method=method,
+            extra_options=dict(options),
         )
     finally:
         prepared.unlink(missing_ok=True)
+    return names
 
 
 class _Reader:
     """The images, one at a time; onnxruntime asks for AT_A_TIME of them in turn and keeps all activations of these."""
 
-    def __init__(self, example: NDArray[np.uint8]) -> None:
+    def __init__(self, example: NDArray[np.uint8], dtype: type) -> None:
         full = -(-len(example) // AT_A_TIME) * AT_A_TIME  # it wants a multiple: the first ones once more
         self.order = [i % len(example) for i in range(full)]
-        self.example = example
+        self.example, self.dtype = example, dtype
         self.set_range(0, full)
 
     def __len__(self) -> int:
@@ -66,20 +95,10 @@ class _Reader:
         """Go on with these."""
         self.waiting: Iterator[int] = itertools.islice(self.order, start_index, end_index)
 
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
         """The next input, or None at the end."""
         i = next(self.waiting, None)
-        return None if i is None else {"input": self.example[i : i + 1]}
-
-
-def _kept(path: Path) -> list[str]:
-    """Names of the nodes that stay in float32: all but those that lead to the last operations with weights."""
-    nodes = library("onnx", install=INSTALL).load(str(path)).graph.node
-    made_by = {output: node for node in nodes for output in node.output}
-    last = _before(["raw"], made_by, ends=WEIGHED)
-    weighed = [name for node in last if node.op_type in WEIGHED for name in node.input]
-    quantised = {node.name for node in _before(weighed, made_by)} - {node.name for node in last}
-    return [node.name for node in nodes if node.name not in quantised]
+        return None if i is None else {"input": self.example[i : i + 1].astype(self.dtype)}
 
 
 def _before(names: list[str], made_by: dict[str, Any], ends: Set[str] = frozenset()) -> list[Any]:

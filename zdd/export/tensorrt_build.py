@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zdd.export.graph import Whole
 
 INSTALL = {
-    "torch_tensorrt": "pip install torch-tensorrt",
+    "torch_tensorrt": "pip install torch-tensorrt, from NVIDIA's own package index",
     "torch2trt": "pip install --no-build-isolation git+https://github.com/NVIDIA-AI-IOT/torch2trt",
 }
 FLAGS = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8"}

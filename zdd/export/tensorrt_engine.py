@@ -23,7 +23,7 @@ SIDECAR = "engine.json"
 SOURCE = "model.onnx"  # what it was built from
 AFTER = "after.pt2"  # of an engine of the net alone: how its output is read
 FORMAT = 1
-HOW = "pip install tensorrt"
+HOW = "pip install tensorrt, from NVIDIA's own package index"
 TYPES = ("FLOAT", "HALF", "BF16", "INT32", "INT64", "INT8", "UINT8", "BOOL")  # of trt.DataType, those that it has
 TORCH = ("float32", "float16", "bfloat16", "int32", "int64", "int8", "uint8", "bool")
 

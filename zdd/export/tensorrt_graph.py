@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,27 +120,9 @@ def _write_half(whole: Whole, example: NDArray[np.uint8], path: Path, precision:
 def _quantise(path: Path, example: NDArray[np.uint8]) -> None:
     """Put Q/DQ pairs around the net's layers; the image, the last layer and what is made of it stay float32."""
     onnx = library("onnx", install=INSTALL)
-    tools = library("onnxruntime.quantization", install=INSTALL)
-    shapes = library("onnxruntime.quantization.shape_inference", install=INSTALL)
-    prepared = path.with_name(f".{path.name}.prepared")
-    try:
-        shapes.quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-        kept = _float32(prepared)
-        tools.quantize_static(
-            str(prepared),
-            str(path),
-            _Reader(example),
-            quant_format=tools.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=tools.QuantType.QInt8,
-            weight_type=tools.QuantType.QInt8,
-            nodes_to_exclude=kept,
-            extra_options=SIGNED,
-        )
-    finally:
-        prepared.unlink(missing_ok=True)
+    names = onnx_int8.quantise(path, example, keep=_float32, options=SIGNED, dtype=np.float32)
     model = onnx.load(str(path))
-    _read_exact(model, kept)
+    _read_exact(model, names)
     onnx.save(model, str(path))
 
 
@@ -154,7 +135,7 @@ def _float32(path: Path) -> list[str]:
             reached.update(node.output)
         else:
             prelude.append(node.name)
-    return [*prelude, *onnx_int8._kept(path)]
+    return [*prelude, *onnx_int8.kept(path)]
 
 
 def _read_exact(model: Any, names: list[str]) -> None:
@@ -169,15 +150,3 @@ def _read_exact(model: Any, names: list[str]) -> None:
         if node.name in names:
             for place, name in enumerate(node.input):
                 node.input[place] = exact.get(name, name)
-
-
-class _Reader:
-    """The images, one at a time, as onnxruntime's calibration asks for them."""
-
-    def __init__(self, example: NDArray[np.uint8]) -> None:
-        self._waiting: Iterator[NDArray[np.uint8]] = iter(example)
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The next input, or None at the end."""
-        pixels = next(self._waiting, None)
-        return None if pixels is None else {INPUT: pixels[None].astype(np.float32)}
