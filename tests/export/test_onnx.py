@@ -147,7 +147,7 @@ def test_int8_takes_its_ranges_from_the_example(tmp_path: Path) -> None:
 
 
 def test_every_image_is_read_for_the_ranges_however_many_there_are() -> None:
-    reader = onnx_int8._Reader(EXAMPLE)
+    reader = onnx_int8._Reader(EXAMPLE, np.uint8)
     assert len(reader) == 16  # 11 and the first 5 once more
     read = []
     for start in range(0, 16, 8):
