@@ -287,3 +287,10 @@ def test_the_model_is_left_as_it_was(run: RunDir) -> None:
         assert torch.equal(trained.model.net(image), said)
     assert all(torch.equal(before[name], value) for name, value in trained.model.net.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in trained.model.net.modules())
+
+
+def test_help_names_every_explainer() -> None:
+    from zdd import verbs
+
+    missing = [name for name in plugins.available("explain") if name not in verbs.EXPLAINERS]
+    assert missing == ["saliency_map"]  # another name of saliency

@@ -159,6 +159,10 @@ def _watch(latest: Path) -> Callable[[], Path | None]:
     return lambda: latest if latest.is_file() and latest.stat().st_mtime_ns != before else None
 
 
+EXPLAINERS = (
+    "integrated_gradients (unless the configuration names others), deeplift, gradient_shap, saliency, smooth_grad, "
+    "guided_backpropagation, grad_cam, guided_grad_cam, occlusion, attention_rollout, own_map"
+)
 VERBS = {
     "train": Verb(
         "Train what an experiment file describes.",
@@ -229,7 +233,7 @@ VERBS = {
         explain,
         (
             argument("run_path", "one run, or a group of runs: runs/NAME/latest", metavar="RUN", type=Path),
-            argument("--variant", "explainers (integrated_gradients)", nargs="+", default=[], metavar="NAME"),
+            argument("--variant", EXPLAINERS, nargs="+", default=[], metavar="NAME"),
             argument("--images", "other images than test images", nargs="+", default=[], type=Path, metavar="PATH"),
             argument("--class", "defect, predicted, true or a class's name", dest="which", metavar="NAME"),
             argument("--n", "at most so many test images, evenly from the classes (100)", type=int, default=100),
