@@ -69,8 +69,10 @@ def from_onnx(trt: Any, source: bytes, plan: Plan) -> bytes:
     _choose_types(trt, config, plan.precision)
     profile = builder.create_optimization_profile()
     sizes = [(batch, *plan.shape) for batch in (1, plan.usual_batch, plan.largest_batch)]
-    if profile.set_shape(network.get_input(0).name, *sizes) is False:
-        raise ZddError(f"TensorRT refuses the shapes {sizes}")
+    try:
+        profile.set_shape(network.get_input(0).name, *sizes)
+    except ValueError as error:
+        raise ZddError(f"TensorRT refuses the shapes {sizes}: {error}") from None
     if config.add_optimization_profile(profile) < 0:
         raise ZddError(f"TensorRT refuses the profile of shapes {sizes}", *(f"  {line}" for line in logger.said))
     built = builder.build_serialized_network(network, config)
