@@ -36,6 +36,7 @@ RANKS = {
         "uncertainty",
         "runtime",
         "rows",
+        "reading",
     },
     4: {"trained", "evaluate", "dashboard", "report"},
     5: {"experiment", "training", "environment"},
