@@ -41,7 +41,13 @@ def predict(run: Path, images: list[Path], *, out: Path | None, device: str = "a
 
 
 def rows(trained: Trained, paths: list[Path]) -> Iterator[Row]:
-    """The verdict of each image, in order; files are decoded in threads, one batch ahead of the model."""
+    """The verdict of each image, in order; files are decoded in threads while the model works."""
+    with bar() as progress:
+        yield from progress.track(judge(trained).rows(paths), total=len(paths), description="predict")
+
+
+def judge(trained: Trained) -> Judge:
+    """What makes the rows, on the device where the model is."""
 
     def say(pixels: NDArray[np.uint8]) -> Columns:
         image = torch.from_numpy(trained.preprocess.normalise(pixels)).to(trained.model.device)
@@ -50,9 +56,7 @@ def rows(trained: Trained, paths: list[Path]) -> Iterator[Row]:
         return collect([(batch, predict_batch(trained.model, image))])
 
     value = trained.threshold.value if trained.threshold else None
-    judge = Judge(trained.task.classes, value, trained.preprocess.load, say, trained.config.batch_size)
-    with bar() as progress:
-        yield from progress.track(judge.rows(paths), total=len(paths), description="predict")
+    return Judge(trained.task.classes, value, trained.preprocess.load, say, trained.config.batch_size)
 
 
 def one_run(path: Path) -> RunDir:

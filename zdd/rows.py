@@ -6,15 +6,17 @@ Standard library, numpy and Pillow alone.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import os
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,8 @@ from zdd.records import Columns
 Row = dict[str, Any]
 Pixels = NDArray[np.uint8]
 KINDS = (".csv", ".jsonl")
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+T, R = TypeVar("T"), TypeVar("R")
 
 
 def verdict(columns: Columns, threshold: float | None) -> NDArray[np.int64]:
@@ -57,6 +61,7 @@ class Judge:
         load: An image's file -> (H, W, 3).
         say: (B, H, W, 3) -> what the model says of them.
         batch: Images that the model is given at a time.
+        at_once: Batches that `say` may be given at the same time, by threads.
     """
 
     classes: tuple[str, ...]
@@ -64,31 +69,41 @@ class Judge:
     load: Callable[[Path], Pixels]
     say: Callable[[Pixels], Columns]
     batch: int
+    at_once: int = 1
 
     def rows(self, paths: Sequence[Path]) -> Iterator[Row]:
-        """The verdict of each image, in order; files are decoded in threads, one batch ahead of the model."""
-        chunks = [paths[start : start + self.batch] for start in range(0, len(paths), self.batch)]
-        with ThreadPoolExecutor() as pool:
-            ahead = [pool.submit(self.load, path) for path in chunks[0]] if chunks else []
-            for i, chunk in enumerate(chunks):
-                now, following = ahead, chunks[i + 1] if i + 1 < len(chunks) else []
-                ahead = [pool.submit(self.load, path) for path in following]
-                yield from self._judge(chunk, now)
+        """The verdict of each image, in order; no more than a few batches of pixels are held at a time.
 
-    def _judge(self, paths: Sequence[Path], decoded: Sequence[Future[Pixels]]) -> list[Row]:
-        pixels: dict[int, Pixels] = {}
-        found: dict[int, Row] = {}
-        for i, future in enumerate(decoded):
-            try:
-                pixels[i] = future.result()
-            except (OSError, ValueError) as error:
-                found[i] = self._row(paths[i], str(error))
-        if pixels:
-            columns = self.say(np.stack(list(pixels.values())))
+        Files are decoded in threads while the model works. Where it may be given several batches at once, each thread
+        decodes a batch and has it judged: then no core waits for another.
+        """
+        if self.at_once == 1:
+            with _ahead(self._read, paths, 2 * self.batch + CORES, CORES) as read:
+                for chunk in _chunks(read, self.batch):
+                    yield from self._judge(chunk)
+        else:
+            with _ahead(self._whole, _chunks(paths, self.batch), self.at_once + 1, self.at_once) as judged:
+                yield from itertools.chain.from_iterable(judged)
+
+    def _whole(self, paths: Sequence[Path]) -> list[Row]:
+        return self._judge([self._read(path) for path in paths])
+
+    def _read(self, path: Path) -> tuple[Path, Pixels | str]:
+        """The pixels, or why there are none."""
+        try:
+            return path, self.load(path)
+        except (OSError, ValueError) as error:
+            return path, str(error)
+
+    def _judge(self, read: Sequence[tuple[Path, Pixels | str]]) -> list[Row]:
+        rows = [self._row(path, found if isinstance(found, str) else None) for path, found in read]
+        good = [i for i, row in enumerate(rows) if row["error"] is None]
+        if good:
+            columns = self.say(np.stack([pixels for _, pixels in read if not isinstance(pixels, str)]))
             given = verdict(columns, self.threshold)
-            for at, i in enumerate(pixels):
-                found[i] = self._row(paths[i], None) | self._said(columns, given, at)
-        return [found[i] for i in range(len(paths))]
+            for at, i in enumerate(good):
+                rows[i] |= self._said(columns, given, at)
+        return rows
 
     def _row(self, path: Path, error: str | None) -> Row:
         empty = {"image": str(path), "verdict": None, "predicted": None, "score": None, "threshold": self.threshold}
@@ -103,6 +118,32 @@ class Judge:
         if columns.uncertainty is not None:
             said["uncertainty"] = float(columns.uncertainty[at])
         return said
+
+
+@contextmanager
+def _ahead(act: Callable[[T], R], items: Iterable[T], most: int, threads: int) -> Iterator[Iterator[R]]:
+    """What `act` gives for each item, in order; at most `most` items are begun before they are asked for."""
+
+    def results(pool: ThreadPoolExecutor) -> Iterator[R]:
+        begun: deque[Future[R]] = deque()
+        for item in items:
+            begun.append(pool.submit(act, item))
+            if len(begun) >= most:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield results(pool)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C only what is under way is waited for
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    left = iter(items)
+    while chunk := list(itertools.islice(left, size)):
+        yield chunk
 
 
 def check_out(out: Path | None) -> None:

@@ -17,10 +17,11 @@ from zdd import files, plugins
 from zdd.errors import ZddError
 from zdd.preprocess import Preprocess
 from zdd.records import Columns
-from zdd.rows import Judge, Pixels, Row, check_out, find_images, write
+from zdd.rows import CORES, Judge, Pixels, Row, check_out, find_images, write
 
 FORMAT = 1
 BATCH = 8  # images at a time, where the engine takes any number
+MANY = 4 * CORES  # images from which on the engine is called by several threads, where it can be
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Engine:
     preprocess: Preprocess
     classes: tuple[str, ...]
     threshold: float | None  # None: there is no good class
+    at_once: int = 1  # calls by threads at the same time
 
     @property
     def batch(self) -> int:
@@ -39,8 +41,13 @@ class Engine:
         return min(BATCH, self.runner.largest_batch or BATCH)
 
     def rows(self, paths: Sequence[Path]) -> Iterator[Row]:
-        """The verdict of each image, in order; files are decoded in threads, one batch ahead of the engine."""
-        return Judge(self.classes, self.threshold, self.preprocess.load, self.say, self.batch).rows(paths)
+        """The verdict of each image, in order; files are decoded while the engine works."""
+        return self.judge.rows(paths)
+
+    @property
+    def judge(self) -> Judge:
+        """What makes the rows."""
+        return Judge(self.classes, self.threshold, self.preprocess.load, self.say, self.batch, self.at_once)
 
     def say(self, pixels: Pixels) -> Columns:
         """(B, H, W, 3) uint8 -> what the engine says of each image.
@@ -65,8 +72,14 @@ def is_engine(folder: Path) -> bool:
     return path.is_file() and "engine" in files.read_json(path)
 
 
-def load(folder: str | Path, *, threads: int | None = None) -> Engine:
+def load(folder: str | Path, *, threads: int | None = None, images: int = 1) -> Engine:
     """Read an engine that `zdd export` wrote.
+
+    Args:
+        folder: Where it lies.
+        threads: Of the processor; None: all.
+        images: How many it will be given. All cores work on one image; of many images each core works on its own, where
+            the engine can do that: no core waits for another then, and decoding goes on beside.
 
     Raises:
         ZddError: If a file is missing, of another format or not the one that model.json names, or the engine's library
@@ -81,16 +94,19 @@ def load(folder: str | Path, *, threads: int | None = None) -> Engine:
             raise ZddError(f"{folder / name}: there is no such file; copy the whole folder")
         if files.sha256(folder / name) != sha256:
             raise ZddError(f"{folder / name}: not the file that model.json names (its SHA-256 differs); export anew")
-    runner = plugins.module("export", about["engine"]).load(folder, threads=threads)
+    module = plugins.module("export", about["engine"])
+    at_once = CORES if images >= MANY and threads is None and getattr(module, "AT_ONCE", False) else 1
+    runner = module.load(folder, threads=threads if at_once == 1 else 1)
     if list(runner.names) != about["outputs"]:
         raise ZddError(f"{folder}: the engine says {', '.join(runner.names)}; model.json other things; export anew")
     threshold = about["threshold"]["value"] if about["threshold"] else None
-    return Engine(folder, runner, Preprocess.from_dict(about["preprocess"]), tuple(about["classes"]), threshold)
+    how, classes = Preprocess.from_dict(about["preprocess"]), tuple(about["classes"])
+    return Engine(folder, runner, how, classes, threshold, at_once)
 
 
 def predict(folder: Path, images: list[Path], *, out: Path | None) -> dict[str, Any]:
     """Judge images with an exported engine; arguments and result as those of `zdd.predict.predict`."""
     check_out(out)
     paths = find_images(images)
-    engine = load(folder)
+    engine = load(folder, images=len(paths))
     return {"run": str(folder), **write(engine.rows(paths), out, engine.classes)}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FILE = "model.onnx"
 INSTALL = 'pip install "zdd[onnx]"'
+AT_ONCE = True  # a Session may be called by several threads at the same time
 OPSET = {True: 20, False: 17}  # of torch's exporter by tracing graphs (dynamo), and of its older one
 
 
