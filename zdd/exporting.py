@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from zdd import checks, files, plugins, reading, runtime
+from zdd.data.planted import plant
 from zdd.errors import ZddError
 from zdd.evaluate import bar
 from zdd.examine import count_look, images_of
@@ -164,7 +165,11 @@ def _write(folder: Path, run: RunDir, trained: Trained, section: Section, record
     preprocess, model = trained.preprocess, trained.model
     with ThreadPoolExecutor() as pool:
         example = reading.pixels(preprocess, [record.path for record in records], pool)
-    whole = Whole(model.net, model.decode, preprocess.mean, preprocess.std)
+    if model.one_class:
+        # The ranges of int8 must hold what a defect does, too, and these methods' training images show none.
+        example = np.concatenate([example, np.stack([plant(image, seed)[0] for seed, image in enumerate(example)])])
+    threshold = trained.threshold.value if trained.threshold else None
+    whole = Whole(model.net, model.decode, preprocess.mean, preprocess.std, threshold=threshold)
     whole.run(example[:1])  # from here on it knows its outputs
     module = plugins.module("export", section.name)
     module.export(whole, example, folder, **section.options)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zdd.errors import ZddError
+from zdd.export.agreement import drop, one_by_one
 from zdd.export.base import Outputs, library
 
 if TYPE_CHECKING:
@@ -70,9 +71,8 @@ def export(
         example: (N, H, W, 3) training images, N at least 1; int8 is calibrated on all of them.
         folder: An existing folder.
         precision: "fp32"; "bf16", which loses two to three digits; "int8", four times smaller.
-        largest_drop: Of int8: the share of the example images that may be given another label than in float32 (of
-            methods without labels: the mean error of the score, in deviations). Layers go back to float32 until it is
-            kept; null: no layer does.
+        largest_drop: Of int8: the share of the example images whose verdict may change (`zdd.export.agreement.drop`).
+            Layers go back to float32 until it is kept; null: no layer does.
 
     Raises:
         ZddError: If openvino or nncf is not installed, the processor has no bf16, or int8 can't keep to the drop.
@@ -82,7 +82,7 @@ def export(
         _refuse_without_bf16(ov.Core())
     model = _converted(ov, whole, example)
     if precision == "int8":
-        model = _quantised(ov, model, example, whole.names, largest_drop)
+        model = _quantised(ov, model, example, whole, largest_drop)
     model.set_rt_info(precision, ["zdd", "precision"])
     model.set_rt_info(",".join(whole.names), ["zdd", "outputs"])
     ov.save_model(model, folder / FILE, compress_to_fp16=False)  # its default would halve the weights' precision
@@ -147,10 +147,10 @@ def _converted(ov: Any, whole: Whole, example: Pixels) -> Any:
     return model
 
 
-def _quantised(ov: Any, model: Any, example: Pixels, names: tuple[str, ...], largest_drop: float | None) -> Any:
+def _quantised(ov: Any, model: Any, example: Pixels, whole: Whole, largest_drop: float | None) -> Any:
     """The model in int8, but for what lies behind the net: softmax, kernels and maps stay float32."""
     nncf = library("nncf", install=INSTALL)
-    behind = _behind(model, names.index("raw"))
+    behind = _behind(model, whole.names.index("raw"))
     attends = any(op.get_type_name() in ATTENTION for op in model.get_ops() if op.get_friendly_name() not in behind)
     # Validation is handed the images' numbers, inference the images themselves.
     numbers = list(range(len(example)))
@@ -163,7 +163,7 @@ def _quantised(ov: Any, model: Any, example: Pixels, names: tuple[str, ...], lar
     if largest_drop is None:
         with _quiet(nncf):
             return nncf.quantize(model, images, **options)
-    agreement = _agreement(ov, model, example, names)
+    agreement = _agreement(ov, model, example, whole.names, whole.threshold)
     with _quiet(nncf):
         absolute = nncf.DropType.ABSOLUTE
         quantised = nncf.quantize_with_accuracy_control(
@@ -203,24 +203,20 @@ def _exact(ov: Any, model: Any) -> Any:
     return ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-def _agreement(ov: Any, model: Any, example: Pixels, names: tuple[str, ...]) -> Agreement:
-    """How far a compiled model says the same as this one of the images with these numbers, and its raw outputs.
+def _agreement(
+    ov: Any, model: Any, example: Pixels, names: tuple[str, ...], threshold: float | None
+) -> Agreement:
+    """How far a compiled model gives the same verdicts as this one on the images with these numbers, and its raw outputs.
 
-    Of one image: 1 the same, 0 another label. NNCF asks for some images alone, so it is handed numbers, not pixels.
+    NNCF asks for some images alone, so it is handed numbers, not pixels.
     """
     exact = _exact(ov, model)
-    before = [_said(exact, names, example[i : i + 1]) for i in range(len(example))]
-    spread = max(float(np.std([said["score"][0] for said in before])), 1e-6)
-
-    def agrees(said: Outputs, was: Outputs) -> float:
-        if "label" in was:
-            return float(said["label"][0] == was["label"][0])
-        return 1 - min(1.0, abs(float(said["score"][0] - was["score"][0])) / spread)
+    before = one_by_one(lambda pixels: _said(exact, names, pixels), example)
 
     def agreement(compiled: Any, numbers: Iterable[int]) -> tuple[float, list[list[NDArray[Any]]]]:
         asked = list(numbers)
-        said = [_said(compiled, names, example[i : i + 1]) for i in asked]
-        share = np.mean([agrees(one, before[i]) for i, one in zip(asked, said, strict=True)])
-        return float(share), [[one["raw"]] for one in said]
+        said = one_by_one(lambda pixels: _said(compiled, names, pixels), example[asked])
+        was = {name: value[asked] for name, value in before.items()}
+        return 1 - drop(was, said, threshold), [[raw[None]] for raw in said["raw"]]
 
     return agreement
