@@ -37,6 +37,7 @@ RANKS = {
         "runtime",
         "rows",
         "reading",
+        "progress",
     },
     4: {"trained", "evaluate", "dashboard", "report"},
     5: {"experiment", "training", "environment"},

@@ -196,6 +196,8 @@ def _about(run: RunDir, trained: Trained, section: Section) -> dict[str, Any]:
         "image_size": list(task.image_size),
         "preprocess": trained.preprocess.as_dict(),
         "threshold": threshold.as_dict() if threshold else None,
+        "mm_per_pixel": trained.config.mm_per_pixel,
+        "grades": [grade.model_dump() for grade in trained.config.grades],
         "inputs": ["input"],
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
         "parity": None,

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,8 @@ Row = dict[str, Any]
 Pixels = NDArray[np.uint8]
 KINDS = (".csv", ".jsonl")
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def verdict(columns: Columns, threshold: float | None) -> NDArray[np.int64]:
@@ -52,6 +53,27 @@ def verdict(columns: Columns, threshold: float | None) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
+class Said(Columns):
+    """What a model says of a batch, with its maps where it gives them: they are too large to be kept for all images."""
+
+    map: NDArray[np.float32] | None = None  # (B, H, W)
+    kinds: NDArray[np.uint8] | None = None  # (B, H, W), the most probable kind of defect of each pixel
+
+
+class See(Protocol):
+    """What is made of an image's map for its row; called by several threads."""
+
+    @property
+    def blank(self) -> Row:
+        """The row's part of an image that could not be judged."""
+        ...
+
+    def __call__(self, path: Path, row: Row, values: NDArray[np.float32], kinds: NDArray[np.uint8] | None) -> Row:
+        """The row's part, by the image's file, its row so far, its map (H, W) and its kinds (H, W)."""
+        ...
+
+
+@dataclass(frozen=True)
 class Judge:
     """Makes rows of images.
 
@@ -62,14 +84,16 @@ class Judge:
         say: (B, H, W, 3) -> what the model says of them.
         batch: Images that the model is given at a time.
         at_once: Batches that `say` may be given at the same time, by threads.
+        see: Of models that give maps, what rows are told by them; None: nothing.
     """
 
     classes: tuple[str, ...]
     threshold: float | None
     load: Callable[[Path], Pixels]
-    say: Callable[[Pixels], Columns]
+    say: Callable[[Pixels], Said]
     batch: int
     at_once: int = 1
+    see: See | None = None
 
     def rows(self, paths: Sequence[Path]) -> Iterator[Row]:
         """The verdict of each image, in order; no more than a few batches of pixels are held at a time.
@@ -103,11 +127,15 @@ class Judge:
             given = verdict(columns, self.threshold)
             for at, i in enumerate(good):
                 rows[i] |= self._said(columns, given, at)
+                if self.see is not None and columns.map is not None:
+                    kinds = None if columns.kinds is None else columns.kinds[at]
+                    rows[i] |= self.see(read[i][0], rows[i], columns.map[at], kinds)
         return rows
 
     def _row(self, path: Path, error: str | None) -> Row:
         empty = {"image": str(path), "verdict": None, "predicted": None, "score": None, "threshold": self.threshold}
-        return {**empty, "probability": None, "uncertainty": None, "error": error}
+        seen = self.see.blank if self.see else {}
+        return {**empty, "probability": None, "uncertainty": None, **seen, "error": error}
 
     def _said(self, columns: Columns, given: NDArray[np.int64], at: int) -> Row:
         said: Row = {"predicted": self.classes[given[at]], "score": float(columns.score[at])}
@@ -206,13 +234,18 @@ def _write_json(file: IO[str], row: Row) -> None:
 
 
 def _csv(file: IO[str], classes: tuple[str, ...]) -> Callable[[Row], None]:
+    """A line a row; the columns are those of the first row, a probability for each class."""
+    writer: csv.DictWriter[str] | None = None
     probabilities = [f"probability/{name}" for name in classes]
-    writer = csv.writer(file)
-    writer.writerow(["image", "verdict", "predicted", "score", "threshold", *probabilities, "uncertainty", "error"])
 
     def put(row: Row) -> None:
-        each = [(row["probability"] or {}).get(name) for name in classes]
-        plain = [row[name] for name in ("image", "verdict", "predicted", "score", "threshold")]
-        writer.writerow([*plain, *each, row["uncertainty"], row["error"]])
+        nonlocal writer
+        plain = dict(row)
+        each = plain.pop("probability") or {}
+        if writer is None:
+            before, after = itertools.islice(plain, 5), itertools.islice(plain, 5, None)  # up to the threshold
+            writer = csv.DictWriter(file, [*before, *probabilities, *after])
+            writer.writeheader()
+        writer.writerow(plain | {f"probability/{name}": value for name, value in each.items()})
 
     return put

@@ -6,21 +6,24 @@ For onnx and openvino it needs numpy, Pillow and the engine's library. From Pyth
     for row in engine.rows([Path("part.png")]): ...
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zdd import files, plugins
+from zdd.area import Areas, Scale
 from zdd.errors import ZddError
+from zdd.grades import Line
 from zdd.preprocess import Preprocess
-from zdd.records import Columns
-from zdd.rows import CORES, Judge, Pixels, Row, check_out, find_images, write
+from zdd.progress import counted
+from zdd.rows import CORES, Judge, Pixels, Row, Said, See, check_out, find_images, write
 
 FORMAT = 1
 BATCH = 8  # images at a time, where the engine takes any number
+Drawn = Callable[[See | None, tuple[str, ...], Sequence[Path]], See]  # areas, classes, files -> what draws, too
 MANY = 4 * CORES  # images from which on the engine is called by several threads, where it can be
 
 
@@ -34,6 +37,7 @@ class Engine:
     classes: tuple[str, ...]
     threshold: float | None  # None: there is no good class
     at_once: int = 1  # calls by threads at the same time
+    see: See | None = None  # of methods with maps: what measures them
 
     @property
     def batch(self) -> int:
@@ -47,9 +51,10 @@ class Engine:
     @property
     def judge(self) -> Judge:
         """What makes the rows."""
-        return Judge(self.classes, self.threshold, self.preprocess.load, self.say, self.batch, self.at_once)
+        load = self.preprocess.load
+        return Judge(self.classes, self.threshold, load, self.say, self.batch, self.at_once, self.see)
 
-    def say(self, pixels: Pixels) -> Columns:
+    def say(self, pixels: Pixels) -> Said:
         """(B, H, W, 3) uint8 -> what the engine says of each image.
 
         Raises:
@@ -63,7 +68,8 @@ class Engine:
             if not np.isfinite(value).all():
                 raise ZddError(f"{self.folder}: the engine's {name} is not a finite number")
         index = np.arange(len(pixels), dtype=np.int64)
-        return Columns(index=index, label=np.zeros_like(index), argmax=said.get("label"), **columns)
+        maps = {"map": said["map"][:, 0], "kinds": said.get("pixels")} if "map" in said else {}
+        return Said(index=index, label=np.zeros_like(index), argmax=said.get("label"), **columns, **maps)
 
 
 def is_engine(folder: Path) -> bool:
@@ -101,12 +107,30 @@ def load(folder: str | Path, *, threads: int | None = None, images: int = 1) -> 
         raise ZddError(f"{folder}: the engine says {', '.join(runner.names)}; model.json other things; export anew")
     threshold = about["threshold"]["value"] if about["threshold"] else None
     how, classes = Preprocess.from_dict(about["preprocess"]), tuple(about["classes"])
-    return Engine(folder, runner, how, classes, threshold, at_once)
+    return Engine(folder, runner, how, classes, threshold, at_once, _areas(about, how))
 
 
-def predict(folder: Path, images: list[Path], *, out: Path | None) -> dict[str, Any]:
-    """Judge images with an exported engine; arguments and result as those of `zdd.predict.predict`."""
+def _areas(about: dict[str, Any], preprocess: Preprocess) -> Areas | None:
+    if "map" not in about["outputs"]:
+        return None
+    pixel = about["threshold"].get("pixel") if about["threshold"] else None
+    lines = [Line(**line) for line in about.get("grades", [])]
+    return Areas(preprocess, pixel, Scale(about.get("mm_per_pixel"), lines))
+
+
+def predict(folder: Path, images: list[Path], *, out: Path | None, drawn: Drawn | None = None) -> dict[str, Any]:
+    """Judge images with an exported engine; arguments and result as those of `zdd.predict.predict`.
+
+    Args:
+        folder: Of the engine.
+        images: Files and folders.
+        out: A .csv or .jsonl file; None: JSON lines on standard output.
+        drawn: What draws each image, beside measuring its map (`zdd.report.found.album` of a folder); None: nothing.
+    """
     check_out(out)
     paths = find_images(images)
     engine = load(folder, images=len(paths))
-    return {"run": str(folder), **write(engine.rows(paths), out, engine.classes)}
+    if drawn is not None:
+        engine = replace(engine, see=drawn(engine.see, engine.classes, paths))
+    rows = counted(engine.rows(paths), len(paths), "predict")
+    return {"run": str(folder), **write(rows, out, engine.classes)}

@@ -1,4 +1,4 @@
-"""Which layers go back from 8-bit integers to float32, so that the verdicts stay: those that the output suffers from."""
+"""Which layers go back from 8-bit integers to float32, so that the verdicts stay: those that harm them most."""
 
 from __future__ import annotations
 

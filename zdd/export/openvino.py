@@ -203,10 +203,8 @@ def _exact(ov: Any, model: Any) -> Any:
     return ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-def _agreement(
-    ov: Any, model: Any, example: Pixels, names: tuple[str, ...], threshold: float | None
-) -> Agreement:
-    """How far a compiled model gives the same verdicts as this one on the images with these numbers, and its raw outputs.
+def _agreement(ov: Any, model: Any, example: Pixels, names: tuple[str, ...], threshold: float | None) -> Agreement:
+    """How far a compiled model gives the same verdicts as this one on images with these numbers, and its raw outputs.
 
     NNCF asks for some images alone, so it is handed numbers, not pixels.
     """
