@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from zdd import runtime
-from zdd.rows import CORES, Judge, Pixels, find_images
+from zdd.ahead import CORES
+from zdd.rows import Judge, Pixels, find_images
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 

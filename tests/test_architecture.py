@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "zdd").rglob("*.py"))
 RANKS = {
-    0: {"errors", "files", "records", "pixels", "marks", "preprocess", "plugins", "located"},
+    0: {"ahead", "errors", "files", "records", "pixels", "marks", "preprocess", "plugins", "located"},
     1: {"settings", "layers", "options", "wording", "checks", "crosschecks", "config", "schema"},
     2: {"rundir"},
     3: {

@@ -8,30 +8,26 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import os
 import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from zdd import files
+from zdd.ahead import CORES, ahead, chunks
 from zdd.errors import ZddError
 from zdd.records import Columns
 
 Row = dict[str, Any]
 Pixels = NDArray[np.uint8]
 KINDS = (".csv", ".jsonl")
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def verdict(columns: Columns, threshold: float | None) -> NDArray[np.int64]:
@@ -102,11 +98,11 @@ class Judge:
         decodes a batch and has it judged: then no core waits for another.
         """
         if self.at_once == 1:
-            with _ahead(self._read, paths, 2 * self.batch + CORES, CORES) as read:
-                for chunk in _chunks(read, self.batch):
+            with ahead(self._read, paths, 2 * self.batch + CORES, CORES) as read:
+                for chunk in chunks(read, self.batch):
                     yield from self._judge(chunk)
         else:
-            with _ahead(self._whole, _chunks(paths, self.batch), self.at_once + 1, self.at_once) as judged:
+            with ahead(self._whole, chunks(paths, self.batch), self.at_once + 1, self.at_once) as judged:
                 yield from itertools.chain.from_iterable(judged)
 
     def _whole(self, paths: Sequence[Path]) -> list[Row]:
@@ -146,32 +142,6 @@ class Judge:
         if columns.uncertainty is not None:
             said["uncertainty"] = float(columns.uncertainty[at])
         return said
-
-
-@contextmanager
-def _ahead(act: Callable[[T], R], items: Iterable[T], most: int, threads: int) -> Iterator[Iterator[R]]:
-    """What `act` gives for each item, in order; at most `most` items are begun before they are asked for."""
-
-    def results(pool: ThreadPoolExecutor) -> Iterator[R]:
-        begun: deque[Future[R]] = deque()
-        for item in items:
-            begun.append(pool.submit(act, item))
-            if len(begun) >= most:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield results(pool)
-    finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C only what is under way is waited for
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    left = iter(items)
-    while chunk := list(itertools.islice(left, size)):
-        yield chunk
 
 
 def check_out(out: Path | None) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from zdd import files, plugins
+from zdd.ahead import CORES
 from zdd.area import Areas, Scale
 from zdd.errors import ZddError
 from zdd.grades import Line
 from zdd.preprocess import Preprocess
 from zdd.progress import counted
-from zdd.rows import CORES, Judge, Pixels, Row, Said, See, check_out, find_images, write
+from zdd.rows import Judge, Pixels, Row, Said, See, check_out, find_images, write
 
 FORMAT = 1
 BATCH = 8  # images at a time, where the engine takes any number
@@ -36,13 +37,14 @@ class Engine:
     preprocess: Preprocess
     classes: tuple[str, ...]
     threshold: float | None  # None: there is no good class
+    most: int = BATCH  # images at a time
     at_once: int = 1  # calls by threads at the same time
     see: See | None = None  # of methods with maps: what measures them
 
     @property
     def batch(self) -> int:
         """Images that the engine is given at a time."""
-        return min(BATCH, self.runner.largest_batch or BATCH)
+        return min(self.most, self.runner.largest_batch or self.most)
 
     def rows(self, paths: Sequence[Path]) -> Iterator[Row]:
         """The verdict of each image, in order; files are decoded while the engine works."""
@@ -101,13 +103,14 @@ def load(folder: str | Path, *, threads: int | None = None, images: int = 1) -> 
         if files.sha256(folder / name) != sha256:
             raise ZddError(f"{folder / name}: not the file that model.json names (its SHA-256 differs); export anew")
     module = plugins.module("export", about["engine"])
-    at_once = CORES if images >= MANY and threads is None and getattr(module, "AT_ONCE", False) else 1
-    runner = module.load(folder, threads=threads if at_once == 1 else 1)
+    many = images >= MANY and threads is None and hasattr(module, "AT_ONCE")
+    runner = module.load(folder, at_once=CORES) if many else module.load(folder, threads=threads)
     if list(runner.names) != about["outputs"]:
         raise ZddError(f"{folder}: the engine says {', '.join(runner.names)}; model.json other things; export anew")
     threshold = about["threshold"]["value"] if about["threshold"] else None
     how, classes = Preprocess.from_dict(about["preprocess"]), tuple(about["classes"])
-    return Engine(folder, runner, how, classes, threshold, at_once, _areas(about, how))
+    most, at_once = (module.AT_ONCE, CORES) if many else (BATCH, 1)
+    return Engine(folder, runner, how, classes, threshold, most, at_once, _areas(about, how))
 
 
 def _areas(about: dict[str, Any], preprocess: Preprocess) -> Areas | None:

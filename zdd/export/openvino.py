@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 FILE = "model.xml"  # beside it model.bin, the weights
 INSTALL = "pip install 'zdd[openvino]'"
+AT_ONCE = 1  # images a call where several threads call at the same time: a fixed shape beats larger batches
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: what is not quantised is computed in float32
 ATTENTION = {"Softmax", "ScaledDotProductAttention"}
 Pixels = NDArray[np.uint8]
@@ -30,6 +32,8 @@ Agreement = Callable[[Any, Iterable[int]], tuple[float, list[list[NDArray[Any]]]
 
 class Engine:
     """A Runner: one compilation for single images, for a fixed shape is faster, and one for all other batches.
+
+    Several threads may call it at the same time.
 
     Args:
         core: OpenVINO's.
@@ -46,14 +50,23 @@ class Engine:
         single.reshape([1, *(dim.get_length() for dim in list(model.inputs[0].partial_shape)[1:])])
         self._single = core.compile_model(single, "CPU", config)
         self._batches: Any = None  # compiled when the first batch comes
+        self._compiling = threading.Lock()
+        self._own = threading.local()  # a thread's requests: OpenVINO's own may be called by one thread at a time
 
     def __call__(self, pixels: Pixels) -> Outputs:
         """Run a batch of any size."""
         if len(pixels) == 1:
-            return _said(self._single, self.names, pixels)
-        if self._batches is None:
-            self._batches = self._core.compile_model(self._model, "CPU", self._config)
-        return _said(self._batches, self.names, pixels)
+            return _said(self._request("single", self._single), self.names, pixels)
+        with self._compiling:
+            if self._batches is None:
+                self._batches = self._core.compile_model(self._model, "CPU", self._config)
+        return _said(self._request("batches", self._batches), self.names, pixels)
+
+    def _request(self, name: str, compiled: Any) -> Callable[[Pixels], Any]:
+        if not hasattr(self._own, name):
+            setattr(self._own, name, compiled.create_infer_request())
+        request = getattr(self._own, name)
+        return lambda pixels: request.infer(pixels, share_inputs=True)
 
 
 def export(
@@ -88,12 +101,13 @@ def export(
     ov.save_model(model, folder / FILE, compress_to_fp16=False)  # its default would halve the weights' precision
 
 
-def load(folder: Path, *, threads: int | None = None) -> Engine:
+def load(folder: Path, *, threads: int | None = None, at_once: int = 1) -> Engine:
     """Read the engine back; it needs no torch.
 
     Args:
         folder: Where `export` wrote.
         threads: Of the processor; None: all.
+        at_once: Threads that will call it at the same time; of several, each computes its call alone.
 
     Raises:
         ZddError: If openvino is not installed, a file is missing or broken, or the processor has no bf16.
@@ -111,7 +125,9 @@ def load(folder: Path, *, threads: int | None = None) -> Engine:
     if precision == "bf16":
         _refuse_without_bf16(core)
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
-    if threads is not None:
+    if at_once > 1:
+        config |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": at_once, "INFERENCE_NUM_THREADS": at_once}
+    elif threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
     return Engine(core, model, config)
 
