@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "zdd").rglob("*.py"))
 RANKS = {
-    0: {"errors", "files", "records", "pixels", "marks", "preprocess", "plugins", "located"},
+    0: {"ahead", "errors", "files", "records", "pixels", "marks", "preprocess", "plugins", "located"},
     1: {"settings", "layers", "options", "wording", "checks", "crosschecks", "config", "schema"},
     2: {"rundir"},
     3: {
@@ -36,6 +36,8 @@ RANKS = {
         "uncertainty",
         "runtime",
         "rows",
+        "reading",
+        "progress",
     },
     4: {"trained", "evaluate", "dashboard", "report"},
     5: {"experiment", "training", "environment"},

@@ -1,17 +1,26 @@
-"""How large a defect is: where an image's picture lies in the network's input, its area in % and mm2, and its grade."""
+"""How large a defect is: where an image's picture lies in the network's input, its area in % and mm2, and its grade.
+
+Standard library, numpy and Pillow alone: engines measure, too.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zdd import grades
 from zdd.errors import ZddError
+from zdd.grades import Grade
 from zdd.pixels import LYING, open_image, reason, turn_of
 from zdd.preprocess import Preprocess
-from zdd.settings import Config, Grade
+
+if TYPE_CHECKING:
+    from zdd.settings import Config
 
 T = TypeVar("T", bound=np.generic)
 
@@ -35,7 +44,7 @@ class Place:
         return plane[..., self.rows, self.columns]
 
 
-def place(path: str, preprocess: Preprocess) -> Place:
+def place(path: str | Path, preprocess: Preprocess) -> Place:
     """Where the picture in this file lies; reads no more than its header.
 
     Raises:
@@ -67,7 +76,7 @@ class Scale:
     grades: Sequence[Grade] = ()
 
     @classmethod
-    def of(cls, config: Config) -> "Scale":
+    def of(cls, config: Config) -> Scale:
         """As it is configured."""
         return cls(config.mm_per_pixel, tuple(config.grades))
 
@@ -90,3 +99,35 @@ class Scale:
 def measure(plane: NDArray[np.float32], where: Place, threshold: float) -> float:
     """The share of the picture whose map (H, W) reaches the pixel threshold."""
     return float((where.cut(plane) >= threshold).mean())
+
+
+@dataclass(frozen=True)
+class Areas:
+    """What a map says of the defect's size, for the row of an image; a `zdd.rows.See`.
+
+    Args:
+        preprocess: Of the images.
+        threshold: A pixel whose map reaches it is defective; None: areas are not known.
+        scale: Of mm2 and grades.
+    """
+
+    preprocess: Preprocess
+    threshold: float | None
+    scale: Scale
+
+    @property
+    def blank(self) -> dict[str, Any]:
+        """The row's part of an image that could not be judged."""
+        return self.scale.row(None, 0.0)
+
+    def __call__(
+        self,
+        path: Path,
+        row: dict[str, Any],  # noqa: ARG002 (a See's)
+        values: NDArray[np.float32],
+        kinds: NDArray[np.uint8] | None,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """The row's part of an image, by its map (H, W)."""
+        where = place(path, self.preprocess)
+        share = None if self.threshold is None else measure(values, where, self.threshold)
+        return self.scale.row(share, where.pixels)

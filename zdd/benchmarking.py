@@ -14,7 +14,7 @@ from zdd.bench import Plan, Timing
 from zdd.contenders import EAGER
 from zdd.errors import ZddError
 from zdd.evaluate import device_of
-from zdd.examine import images_of
+from zdd.examine import count_look, images_of
 from zdd.models.table import cost
 from zdd.predict import one_run
 from zdd.race import Racer, Subject
@@ -84,6 +84,7 @@ def benchmark(paths: Sequence[Path], wish: Wish | None = None, *, device: str = 
     finally:
         torch.set_num_threads(before)
     for subject in subjects:
+        count_look(subject.run, len(subject.spread(wish.images)), "benchmark")
         files.write_json(subject.run.benchmark, result)
         speed.draw(subject.run.benchmark_plot, result)
         page_of_run.refresh(subject.run)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace as Args
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zdd import tables
 from zdd.errors import ZddError
@@ -55,6 +58,16 @@ def timed(args: Args, runs: list[Path]) -> Result:
     result = benchmarking.benchmark(runs, benchmarking.Wish(**given), device=args.device)
     tables.speed(result)
     return result
+
+
+def album(folder: Path) -> Callable[..., Any]:
+    """What draws what an engine found; that wants matplotlib and scipy, which an engine alone does not."""
+    try:
+        from zdd.report import found
+    except ModuleNotFoundError as error:
+        raise ZddError(f"--maps {folder}: needs {error.name}; install it with: pip install {error.name}") from None
+    found.check(folder)
+    return partial(found.album, folder)
 
 
 def _takt(text: str) -> float:

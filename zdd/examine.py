@@ -121,7 +121,7 @@ def conclude(tested: Tested, *, seed: int) -> Tested:
     figures = metrics.figures(columns, tested.task, threshold, parts=parts, seed=seed)
     others = (tested.unknown.columns, tested.unknown.records) if tested.unknown else None
     figures |= tested.figures | uncertainty.figures(columns, tested.predicted, records, others, seed=seed)
-    tested = replace(tested, figures=figures, looks=_count_look(run, columns.n))
+    tested = replace(tested, figures=figures, looks=count_look(run, columns.n))
     write_predictions(run.predictions, tested)
     run.unknown.unlink(missing_ok=True)
     if tested.unknown:
@@ -141,11 +141,17 @@ def _check(run: RunDir, dataset: Dataset, classes: tuple[str, ...]) -> None:
         )
 
 
-def _count_look(run: RunDir, n: int) -> int:
-    """Note that the test split was looked at, and say how often by now: figures that guide changes grow optimistic."""
+def count_look(run: RunDir, n: int, why: str = "test") -> int:
+    """Note that the test split was looked at, and say how often by now: figures that guide changes grow optimistic.
+
+    Args:
+        run: The run.
+        n: Number of test images.
+        why: What looked at them.
+    """
     at = datetime.now().astimezone().isoformat(timespec="seconds")
     with run.looks.open("a", encoding="utf-8") as file:
-        file.write(f"{at} {n} images\n")
+        file.write(f"{at} {n} images: {why}\n")
     return len(run.looks.read_text(encoding="utf-8").splitlines())
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zdd import checks, files, plugins, runtime
+from zdd import checks, files, plugins, reading, runtime
+from zdd.data.planted import plant
 from zdd.errors import ZddError
 from zdd.evaluate import bar
-from zdd.examine import images_of
+from zdd.examine import count_look, images_of
 from zdd.export import parity
 from zdd.export.base import Outputs
 from zdd.export.graph import OUTPUTS, Whole
@@ -104,6 +105,7 @@ def export(path: Path, wish: Wish) -> Exported:
     try:
         about = _write(made, run, trained, section, _spread(dataset.split("train"), wish.example_images))
         found = gate(trained, runtime.load(made), _spread(dataset.split("test"), wish.parity_images), wish, precision)
+        count_look(run, found.images, f"parity of {folder.name}")
         if found.passed:
             files.write_json(made / "model.json", about | {"parity": found.as_dict()})
             shutil.rmtree(folder, ignore_errors=True)
@@ -122,6 +124,9 @@ def gate(trained: Trained, engine: runtime.Engine, records: Sequence[Record], wi
         records: Test images.
         wish: With `accept_drop`.
         precision: What the engine is held to.
+
+    Raises:
+        ZddError: If a test image can't be read any more.
     """
     threshold = trained.threshold
     return parity.compare_batches(
@@ -159,8 +164,12 @@ def _write(folder: Path, run: RunDir, trained: Trained, section: Section, record
         raise ZddError(f"{run.data}: there are no training images in it, which an engine is traced and calibrated with")
     preprocess, model = trained.preprocess, trained.model
     with ThreadPoolExecutor() as pool:
-        example = np.stack(list(pool.map(preprocess.load, [record.path for record in records])))
-    whole = Whole(model.net, model.decode, preprocess.mean, preprocess.std)
+        example = reading.pixels(preprocess, [record.path for record in records], pool)
+    if model.one_class:
+        # The ranges of int8 must hold what a defect does, too, and these methods' training images show none.
+        example = np.concatenate([example, np.stack([plant(image, seed)[0] for seed, image in enumerate(example)])])
+    threshold = trained.threshold.value if trained.threshold else None
+    whole = Whole(model.net, model.decode, preprocess.mean, preprocess.std, threshold=threshold)
     whole.run(example[:1])  # from here on it knows its outputs
     module = plugins.module("export", section.name)
     module.export(whole, example, folder, **section.options)
@@ -187,6 +196,8 @@ def _about(run: RunDir, trained: Trained, section: Section) -> dict[str, Any]:
         "image_size": list(task.image_size),
         "preprocess": trained.preprocess.as_dict(),
         "threshold": threshold.as_dict() if threshold else None,
+        "mm_per_pixel": trained.config.mm_per_pixel,
+        "grades": [grade.model_dump() for grade in trained.config.grades],
         "inputs": ["input"],
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
         "parity": None,
@@ -214,8 +225,8 @@ def _pairs(trained: Trained, engine: runtime.Engine, paths: Sequence[Path]) -> I
     chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
     with ThreadPoolExecutor() as pool, bar() as progress:
         for chunk in progress.track(chunks, description="parity"):
-            mine = np.stack(list(pool.map(trained.preprocess.load, chunk)))
-            its = np.stack(list(pool.map(engine.preprocess.load, chunk)))
+            mine = reading.pixels(trained.preprocess, chunk, pool)
+            its = reading.pixels(engine.preprocess, chunk, pool)
             yield {"input": mine, **_reference(trained, mine)}, {"input": its, **engine.runner(its)}
 
 

@@ -1,15 +1,41 @@
-"""Grades by defect area: a price table without gaps, and what its mistakes cost."""
+"""Grades by defect area: a price table without gaps, and what its mistakes cost.
+
+Engines grade, too, where there is neither scipy nor pydantic: what figures need is imported when they are asked for.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zdd.poisson import Floats, Ratio
-from zdd.settings import Grade
-from zdd.stats import Figure, share
+if TYPE_CHECKING:
+    from zdd.poisson import Ratio
+    from zdd.stats import Figure
 
 NONE = "none"  # the grade below the lowest bound
+Floats = NDArray[np.float64]
+
+
+class Grade(Protocol):
+    """A line of the price table; `zdd.settings.Grade` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def above_percent(self) -> float: ...
+    @property
+    def discount_percent(self) -> float: ...
+
+
+class Line(NamedTuple):
+    """A line as an engine stores it."""
+
+    name: str
+    above_percent: float
+    discount_percent: float
 
 
 def names(grades: Sequence[Grade]) -> list[str]:
@@ -40,6 +66,8 @@ def confusion(true_percent: Floats, percent: Floats, grades: Sequence[Grade]) ->
 
 def accuracy(true_percent: Floats, percent: Floats, parts: NDArray[np.int64], grades: Sequence[Grade]) -> Figure:
     """The share of images with the grade of their true area; `parts` (N,) numbers the part that each image shows."""
+    from zdd.stats import share
+
     return share(_rank(true_percent, grades) == _rank(percent, grades), parts)
 
 
@@ -50,6 +78,8 @@ def money(true_percent: Floats, percent: Floats, grades: Sequence[Grade]) -> dic
         `discount_too_high_percent` (given though not due: the seller's loss), `discount_too_low_percent` (due though
         not given: the buyer's), and their sum, `discount_error_percent`.
     """
+    from zdd.poisson import Ratio
+
     discounts = np.array([0.0, *(grade.discount_percent for grade in _rising(grades))])
     wrong = discounts[_rank(percent, grades)] - discounts[_rank(true_percent, grades)]
     every = np.ones(len(wrong), dtype=np.bool_)

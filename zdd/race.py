@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zdd import bench, contenders, decide
+from zdd import bench, contenders, decide, reading
 from zdd.bench import Plan, Timing
 from zdd.contenders import Contender, Said
 from zdd.evaluate import bar
@@ -98,10 +98,10 @@ def enter(subject: Subject, names: Sequence[str], *, threads: int, device: str) 
         Those that can be timed, and why the others can't, by name.
 
     Raises:
-        ZddError: If there is no such engine.
+        ZddError: If there is no such engine, or a test image can't be read.
     """
     with ThreadPoolExecutor() as pool:
-        pixels = np.stack(list(pool.map(subject.trained.preprocess.load, subject.files)))
+        pixels = reading.pixels(subject.trained.preprocess, subject.files, pool)
     racers, out = [], {}
     for name in names:
         contender = contenders.load(subject.run, subject.trained, name, threads=threads, device=device)
@@ -171,8 +171,7 @@ def _read(subject: Subject, records: list[Record]) -> Iterator[tuple[list[Record
     chunks = [records[at : at + CHUNK] for at in range(0, len(records), CHUNK)]
     with ThreadPoolExecutor() as pool, bar() as progress:
         for chunk in progress.track(chunks, description=f"judge {subject.name}"):
-            paths = [record.path for record in chunk]
-            yield chunk, np.stack(list(pool.map(subject.trained.preprocess.load, paths)))
+            yield chunk, reading.pixels(subject.trained.preprocess, [record.path for record in chunk], pool)
 
 
 def _in_parts(contender: Contender, pixels: Pixels) -> Said:

@@ -6,21 +6,22 @@ Standard library, numpy and Pillow alone.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from zdd import files
+from zdd.ahead import CORES, ahead, chunks
 from zdd.errors import ZddError
 from zdd.records import Columns
 
@@ -48,6 +49,27 @@ def verdict(columns: Columns, threshold: float | None) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
+class Said(Columns):
+    """What a model says of a batch, with its maps where it gives them: they are too large to be kept for all images."""
+
+    map: NDArray[np.float32] | None = None  # (B, H, W)
+    kinds: NDArray[np.uint8] | None = None  # (B, H, W), the most probable kind of defect of each pixel
+
+
+class See(Protocol):
+    """What is made of an image's map for its row; called by several threads."""
+
+    @property
+    def blank(self) -> Row:
+        """The row's part of an image that could not be judged."""
+        ...
+
+    def __call__(self, path: Path, row: Row, values: NDArray[np.float32], kinds: NDArray[np.uint8] | None) -> Row:
+        """The row's part, by the image's file, its row so far, its map (H, W) and its kinds (H, W)."""
+        ...
+
+
+@dataclass(frozen=True)
 class Judge:
     """Makes rows of images.
 
@@ -57,42 +79,59 @@ class Judge:
         load: An image's file -> (H, W, 3).
         say: (B, H, W, 3) -> what the model says of them.
         batch: Images that the model is given at a time.
+        at_once: Batches that `say` may be given at the same time, by threads.
+        see: Of models that give maps, what rows are told by them; None: nothing.
     """
 
     classes: tuple[str, ...]
     threshold: float | None
     load: Callable[[Path], Pixels]
-    say: Callable[[Pixels], Columns]
+    say: Callable[[Pixels], Said]
     batch: int
+    at_once: int = 1
+    see: See | None = None
 
     def rows(self, paths: Sequence[Path]) -> Iterator[Row]:
-        """The verdict of each image, in order; files are decoded in threads, one batch ahead of the model."""
-        chunks = [paths[start : start + self.batch] for start in range(0, len(paths), self.batch)]
-        with ThreadPoolExecutor() as pool:
-            ahead = [pool.submit(self.load, path) for path in chunks[0]] if chunks else []
-            for i, chunk in enumerate(chunks):
-                now, following = ahead, chunks[i + 1] if i + 1 < len(chunks) else []
-                ahead = [pool.submit(self.load, path) for path in following]
-                yield from self._judge(chunk, now)
+        """The verdict of each image, in order; no more than a few batches of pixels are held at a time.
 
-    def _judge(self, paths: Sequence[Path], decoded: Sequence[Future[Pixels]]) -> list[Row]:
-        pixels: dict[int, Pixels] = {}
-        found: dict[int, Row] = {}
-        for i, future in enumerate(decoded):
-            try:
-                pixels[i] = future.result()
-            except (OSError, ValueError) as error:
-                found[i] = self._row(paths[i], str(error))
-        if pixels:
-            columns = self.say(np.stack(list(pixels.values())))
+        Files are decoded in threads while the model works. Where it may be given several batches at once, each thread
+        decodes a batch and has it judged: then no core waits for another.
+        """
+        if self.at_once == 1:
+            with ahead(self._read, paths, 2 * self.batch + CORES, CORES) as read:
+                for chunk in chunks(read, self.batch):
+                    yield from self._judge(chunk)
+        else:
+            with ahead(self._whole, chunks(paths, self.batch), self.at_once + 1, self.at_once) as judged:
+                yield from itertools.chain.from_iterable(judged)
+
+    def _whole(self, paths: Sequence[Path]) -> list[Row]:
+        return self._judge([self._read(path) for path in paths])
+
+    def _read(self, path: Path) -> tuple[Path, Pixels | str]:
+        """The pixels, or why there are none."""
+        try:
+            return path, self.load(path)
+        except (OSError, ValueError) as error:
+            return path, str(error)
+
+    def _judge(self, read: Sequence[tuple[Path, Pixels | str]]) -> list[Row]:
+        rows = [self._row(path, found if isinstance(found, str) else None) for path, found in read]
+        good = [i for i, row in enumerate(rows) if row["error"] is None]
+        if good:
+            columns = self.say(np.stack([pixels for _, pixels in read if not isinstance(pixels, str)]))
             given = verdict(columns, self.threshold)
-            for at, i in enumerate(pixels):
-                found[i] = self._row(paths[i], None) | self._said(columns, given, at)
-        return [found[i] for i in range(len(paths))]
+            for at, i in enumerate(good):
+                rows[i] |= self._said(columns, given, at)
+                if self.see is not None and columns.map is not None:
+                    kinds = None if columns.kinds is None else columns.kinds[at]
+                    rows[i] |= self.see(read[i][0], rows[i], columns.map[at], kinds)
+        return rows
 
     def _row(self, path: Path, error: str | None) -> Row:
         empty = {"image": str(path), "verdict": None, "predicted": None, "score": None, "threshold": self.threshold}
-        return {**empty, "probability": None, "uncertainty": None, "error": error}
+        seen = self.see.blank if self.see else {}
+        return {**empty, "probability": None, "uncertainty": None, **seen, "error": error}
 
     def _said(self, columns: Columns, given: NDArray[np.int64], at: int) -> Row:
         said: Row = {"predicted": self.classes[given[at]], "score": float(columns.score[at])}
@@ -165,13 +204,18 @@ def _write_json(file: IO[str], row: Row) -> None:
 
 
 def _csv(file: IO[str], classes: tuple[str, ...]) -> Callable[[Row], None]:
+    """A line a row; the columns are those of the first row, a probability for each class."""
+    writer: csv.DictWriter[str] | None = None
     probabilities = [f"probability/{name}" for name in classes]
-    writer = csv.writer(file)
-    writer.writerow(["image", "verdict", "predicted", "score", "threshold", *probabilities, "uncertainty", "error"])
 
     def put(row: Row) -> None:
-        each = [(row["probability"] or {}).get(name) for name in classes]
-        plain = [row[name] for name in ("image", "verdict", "predicted", "score", "threshold")]
-        writer.writerow([*plain, *each, row["uncertainty"], row["error"]])
+        nonlocal writer
+        plain = dict(row)
+        each = plain.pop("probability") or {}
+        if writer is None:
+            before, after = itertools.islice(plain, 5), itertools.islice(plain, 5, None)  # up to the threshold
+            writer = csv.DictWriter(file, [*before, *probabilities, *after])
+            writer.writeheader()
+        writer.writerow(plain | {f"probability/{name}": value for name, value in each.items()})
 
     return put

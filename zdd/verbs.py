@@ -72,10 +72,11 @@ def predict(args: Args) -> Result:
     if runtime.is_engine(args.run_path):
         if args.device not in ("auto", "cpu"):
             raise ZddError(f"--device {args.device}: an engine runs where it was exported for; leave it out")
-        return runtime.predict(args.run_path, args.images, out=args.out)
+        drawn = engineverbs.album(args.maps) if args.maps else None
+        return runtime.predict(args.run_path, args.images, out=args.out, drawn=drawn)
     from zdd import predict
 
-    return predict.predict(args.run_path, args.images, out=args.out, device=args.device)
+    return predict.predict(args.run_path, args.images, out=args.out, device=args.device, maps=args.maps)
 
 
 def explain(args: Args) -> Result:
@@ -218,11 +219,13 @@ VERBS = {
             ),
             argument("images", "files; folders with all below", metavar="IMAGE_OR_FOLDER", type=Path, nargs="+"),
             argument("--out", ".csv or .jsonl; without it, JSON lines are printed", type=Path, metavar="FILE"),
+            argument("--maps", "a new folder for pictures of what was found where", type=Path, metavar="DIR"),
             DEVICE,
         ),
         (
             "runs/casting_mobilenet/latest part.png",
             "runs/casting_mobilenet/latest new_parts/ --out verdicts.csv",
+            "runs/lgp_unet/latest new_parts/ --out areas.csv --maps found/",
             "runs/casting_mobilenet/latest/run_0/export/onnx-fp32 part.png",
         ),
     ),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ def test_a_broken_file_is_one_line(tmp_path: Path) -> None:
         engine.load(tmp_path)
 
 
-def test_int8_is_small_near_and_its_last_layer_is_not_rounded(exported: Path, tmp_path: Path) -> None:
+def test_int8_is_small_near_and_its_first_and_last_layer_are_not_rounded(exported: Path, tmp_path: Path) -> None:
     engine.export(whole(), EXAMPLE, tmp_path, precision="int8")  # 11 images, no multiple of 8
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     expected, said = whole().run(EXAMPLE), engine.load(tmp_path)(EXAMPLE)
@@ -125,15 +126,45 @@ def test_int8_is_small_near_and_its_last_layer_is_not_rounded(exported: Path, tm
     graph = onnx.load(tmp_path / "model.onnx").graph
     nodes, lengths = graph.node, {each.name: each.dims[0] for each in graph.initializer if each.dims}
     made_by = {output: node.op_type for node in nodes for output in node.output}
-    convolutions = [node for node in nodes if node.op_type == "Conv"]
-    assert len(convolutions) == 8  # four blocks of two
+    first, *convolutions = [node for node in nodes if node.op_type == "Conv"]
+    assert len(convolutions) == 7  # four blocks of two, but for the first
+    assert {made_by.get(name) for name in first.input} & {"QuantizeLinear", "DequantizeLinear"} == set()
     assert all(made_by.get(node.input[1]) == "DequantizeLinear" for node in convolutions)
     scales = {node.output[0]: node.input[1] for node in nodes if node.op_type == "DequantizeLinear"}
-    assert [lengths[scales[node.input[1]]] for node in convolutions] == [8, 8, 16, 16, 32, 32, 64, 64]  # a channel each
+    assert [lengths[scales[node.input[1]]] for node in convolutions] == [8, 16, 16, 32, 32, 64, 64]  # a channel each
     (head,) = [node for node in nodes if node.op_type == "Gemm"]
     assert made_by.get(head.input[1]) != "DequantizeLinear"
     after = {node.op_type for node in nodes[list(nodes).index(head) :]}
     assert not after & {"QuantizeLinear", "DequantizeLinear"}
+
+
+class Stem(nn.Module):
+    """As a ResNet begins and ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.head = nn.Conv2d(3, 8, 7, 2, 3), nn.Conv2d(8, 8, 3), nn.Linear(8, 4)
+
+    def forward(self, image: Tensor) -> Tensor:
+        pooled = nn.functional.max_pool2d(self.first(image).relu(), 3, 2, 1)
+        return self.head(self.second(pooled).relu().mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_what_int8_leaves_in_float32_stays_there_in_onnxruntime(tmp_path: Path) -> None:
+    made = Whole(Stem(), decode, MEAN, STD)
+    made.run(EXAMPLE[:1])
+    engine.export(made, EXAMPLE, tmp_path, precision="int8")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.optimized_model_filepath = 4, str(tmp_path / "as it runs.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(tmp_path / "as it runs.onnx").graph.node
+    made_by = {output: node.op_type for node in nodes for output in node.output}
+    (pool,) = [node for node in nodes if node.op_type == "MaxPool"]
+    assert made_by[pool.input[0]] in ("Relu", "FusedConv")  # in integers it would take forty times as long
+    (rounded,) = [node for node in nodes if node.op_type == "QLinearConv"]
+    assert made_by[rounded.input[0]] == "QuantizeLinear"
 
 
 def test_int8_takes_its_ranges_from_the_example(tmp_path: Path) -> None:

@@ -122,10 +122,10 @@ def test_a_drop_that_can_not_be_kept_is_refused(tmp_path: Path, monkeypatch: pyt
     [
         (True, [0, 1, 2, 3], 0.75),  # of four labels one is another
         (True, [1, 3], 0.5),  # NNCF asks for some images alone: of these one of two
-        (False, [0, 1, 2, 3], 0.5),  # every score is off by half of the deviation of 0, 1, 2, 3, which is 1.118
+        (False, [0, 1, 2, 3], 1 - 0.398942 / 2),  # scores off by half of the deviation of 0, 1, 2, 3, which is 1.118
     ],
 )
-def test_agreement_counts_labels_or_else_the_error_of_the_score_in_deviations(
+def test_agreement_is_the_share_of_verdicts_that_stay(
     monkeypatch: pytest.MonkeyPatch, labels: bool, asked: list[int], expected: float
 ) -> None:
     images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1).repeat(3, axis=3)
@@ -137,7 +137,7 @@ def test_agreement_counts_labels_or_else_the_error_of_the_score_in_deviations(
 
     monkeypatch.setattr(openvino, "_exact", lambda ov, model: lambda pixels: said(pixels, off=0.0))
     names = ("score", "label", "raw") if labels else ("score", "raw")
-    agreement = openvino._agreement(None, None, images, names)
+    agreement = openvino._agreement(None, None, images, names, None)
     share, raws = agreement(lambda pixels: said(pixels, off=1.118034 / 2), asked)
     assert share == pytest.approx(expected, abs=1e-5)
     assert [raw[0][0, 0] for raw in raws] == asked

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -185,6 +186,41 @@ def test_no_number_is_no_verdict(parts: Path, tmp_path: Path) -> None:
     engine = runtime.Engine(tmp_path, Fixed(None, wrong=True), PREPROCESS, ("good", "defect"), 100.0)
     with pytest.raises(ZddError, match="the engine's score is not a finite number"):
         list(engine.rows(list((parts / "test" / "crack").iterdir())))
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_many_images_are_judged_by_several_threads_at_once_and_nothing_changes(
+    name: str, run: RunDir, folder: Path, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(name)
+    folder = folder if name == "onnx" else export(run.path, Wish(name, example_images=5)).folder
+    monkeypatch.setattr(runtime, "CORES", 3)
+    monkeypatch.setattr(runtime, "MANY", 12)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    images = sorted((parts / "test").rglob("*.png"))
+    images[5:5] = [broken] * 5  # more than a call takes: one of its calls has nothing to judge
+    one, many = runtime.load(folder), runtime.load(folder, images=len(images))
+    assert (one.at_once, many.at_once) == (1, 3) and many.batch <= 4 < one.batch
+    threads = set[str]()
+    say = type(many).say
+
+    def watched(self: runtime.Engine, pixels: Any) -> Any:
+        threads.add(threading.current_thread().name)
+        time.sleep(0.01)  # so that one thread can't do it all
+        return say(self, pixels)
+
+    expected = list(one.rows(images))
+    monkeypatch.setattr(runtime.Engine, "say", watched)
+    said = list(many.rows(images))
+    assert len(threads) == 3
+    assert [row["image"] for row in said] == [str(path) for path in images]
+    for row, was in zip(said, expected, strict=True):
+        for key in ("verdict", "predicted", "threshold", "error"):
+            assert row[key] == was[key]
+        if not was["error"]:
+            assert row["score"] == pytest.approx(was["score"], abs=1e-5)
+    assert runtime.load(folder, threads=2, images=1000).at_once == 1  # who sets the threads gets them
 
 
 def test_files_are_decoded_while_the_engine_works() -> None:

@@ -1,7 +1,7 @@
 """How far an engine's outputs are from the reference's, image by image; maps are reduced batch by batch."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,7 @@ def gather(pairs: Iterable[tuple[Outputs, Outputs]], n: int, *, pixel: float | N
         rows = [batch.errors.get(name, np.full((len(batch.answered), 2), np.nan)) for batch in batches]
         both = np.concatenate([*rows, np.full((n - seen, 2), np.nan)])
         errors[name] = Errors(both[:, 0], both[:, 1], 1.0 if name in COUNTED else moments[name].scale)
+    _widen(errors)
     return Gathered(
         answered=np.concatenate([*(batch.answered for batch in batches), np.zeros(n - seen, np.bool_)]),
         errors=errors,
@@ -112,6 +113,17 @@ def gather(pairs: Iterable[tuple[Outputs, Outputs]], n: int, *, pixel: float | N
         faults=tuple(dict.fromkeys(fault for batch in batches for fault in batch.faults)),
         constant=_constant([pair for batch in batches for pair in batch.alike]),
     )
+
+
+def _widen(errors: dict[str, Errors]) -> None:
+    """Measure the uncertainty by no less than the probabilities' scale.
+
+    It is 1 - the largest probability, so it is off by as much as they are. But a network that is sure of nearly all
+    images gives uncertainties that hardly vary: by their own spread the very same error would be five times too large.
+    """
+    mine, theirs = errors.get("uncertainty"), errors.get("probability")
+    if mine is not None and theirs is not None:
+        errors["uncertainty"] = replace(mine, scale=max(mine.scale, theirs.scale))
 
 
 def _judged(outputs: Outputs, pixel: float | None) -> Outputs:

@@ -28,14 +28,23 @@ class Whole(nn.Module):
         decode: Raw output and normalised images -> Prediction.
         mean: Of each channel, for values in [0, 1].
         std: Of each channel, for values in [0, 1].
+        threshold: Of the score, by which rounding is judged; it is no part of what is exported. None: there is none.
     """
 
     scale: Tensor  # (3, 1, 1)
     shift: Tensor  # (3, 1, 1)
 
-    def __init__(self, net: nn.Module, decode: Decode, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        decode: Decode,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        threshold: float | None = None,
+    ) -> None:
         super().__init__()
-        self.net, self.decode = net, decode
+        self.net, self.decode, self.threshold = net, decode, threshold
         # In double precision first, as Preprocess.normalise: the same float32 to the last bit.
         scale, shift = [1 / (255 * s) for s in std], [m / s for m, s in zip(mean, std, strict=True)]
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32).view(3, 1, 1), persistent=False)

@@ -18,9 +18,11 @@ from zdd.export.base import Outputs, Runner, library, probes
 
 if TYPE_CHECKING:
     from zdd.export.graph import Whole
+    from zdd.settings import Share  # brings pydantic, which the machine on the line need not have
 
 FILE = "model.onnx"
 INSTALL = 'pip install "zdd[onnx]"'
+AT_ONCE = 4  # images a call where several threads call at the same time; the throughput is the same from 1 to 16
 OPSET = {True: 20, False: 17}  # of torch's exporter by tracing graphs (dynamo), and of its older one
 
 
@@ -52,13 +54,24 @@ class Session:
         return dict(zip(self.names, self.session.run(None, {"input": pixels}), strict=True))
 
 
-def load(folder: Path, *, threads: int | None = None) -> Runner:
-    """Read back what `export` wrote."""
-    return Session(folder / FILE, threads=threads)
+def load(folder: Path, *, threads: int | None = None, at_once: int = 1) -> Runner:
+    """Read back what `export` wrote.
+
+    Args:
+        folder: Where it wrote.
+        threads: Of the processor, for a call; None: all.
+        at_once: Threads that will call it at the same time; of several, each computes its call alone.
+    """
+    return Session(folder / FILE, threads=threads if at_once == 1 else 1)
 
 
 def export(
-    whole: Whole, example: NDArray[np.uint8], folder: Path, *, precision: Literal["fp32", "int8"] = "fp32"
+    whole: Whole,
+    example: NDArray[np.uint8],
+    folder: Path,
+    *,
+    precision: Literal["fp32", "int8"] = "fp32",
+    largest_drop: Share | None = 0.01,
 ) -> None:
     """Write model.onnx into `folder`, of any batch size; what it says was compared with what the network says.
 
@@ -67,9 +80,12 @@ def export(
         example: (N, H, W, 3) training images: to compare on, and what int8's ranges are taken from.
         folder: Where it is written; it is there.
         precision: fp32 is exact; int8 is smaller and faster, and rounds: the gate says what that costs.
+        largest_drop: Of int8: the share of the example images whose verdict may change (`zdd.export.agreement.drop`).
+            Layers go back to float32 until it is kept; null: no layer does.
 
     Raises:
-        ZddError: If onnx or onnxruntime is not there, or neither of torch's exporters gives a graph that says the same.
+        ZddError: If onnx or onnxruntime is not there, neither of torch's exporters gives a graph that says the same, or
+            int8 can't keep to the drop.
     """
     library("onnx", install=INSTALL), library("onnxscript", install=INSTALL)
     path = folder / FILE
@@ -82,10 +98,18 @@ def export(
     else:
         raise ZddError("this network can't be exported to ONNX:", *(f"  {line}" for line in failures))
     if precision == "int8":
-        from zdd.export import onnx_int8
+        _quantise(path, example, whole.threshold, largest_drop)
 
-        with _quiet():
-            onnx_int8.quantise(path, example)
+
+def _quantise(path: Path, example: NDArray[np.uint8], threshold: float | None, largest_drop: float | None) -> None:
+    from zdd.export import onnx_back, onnx_int8
+    from zdd.export.agreement import Reference
+
+    restore = None
+    if largest_drop is not None:
+        restore = onnx_back.restorer(Reference.of(Session(path), example, threshold), largest_drop, Session)
+    with _quiet():
+        onnx_int8.quantise(path, example, restore=restore)
 
 
 def describe(folder: Path, facts: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zdd.errors import ZddError
+from zdd.export.agreement import drop, one_by_one
 from zdd.export.base import Outputs, library
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 FILE = "model.xml"  # beside it model.bin, the weights
 INSTALL = "pip install 'zdd[openvino]'"
+AT_ONCE = 1  # images a call where several threads call at the same time: a fixed shape beats larger batches
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: what is not quantised is computed in float32
 ATTENTION = {"Softmax", "ScaledDotProductAttention"}
 Pixels = NDArray[np.uint8]
@@ -29,6 +32,8 @@ Agreement = Callable[[Any, Iterable[int]], tuple[float, list[list[NDArray[Any]]]
 
 class Engine:
     """A Runner: one compilation for single images, for a fixed shape is faster, and one for all other batches.
+
+    Several threads may call it at the same time.
 
     Args:
         core: OpenVINO's.
@@ -45,14 +50,23 @@ class Engine:
         single.reshape([1, *(dim.get_length() for dim in list(model.inputs[0].partial_shape)[1:])])
         self._single = core.compile_model(single, "CPU", config)
         self._batches: Any = None  # compiled when the first batch comes
+        self._compiling = threading.Lock()
+        self._own = threading.local()  # a thread's requests: OpenVINO's own may be called by one thread at a time
 
     def __call__(self, pixels: Pixels) -> Outputs:
         """Run a batch of any size."""
         if len(pixels) == 1:
-            return _said(self._single, self.names, pixels)
-        if self._batches is None:
-            self._batches = self._core.compile_model(self._model, "CPU", self._config)
-        return _said(self._batches, self.names, pixels)
+            return _said(self._request("single", self._single), self.names, pixels)
+        with self._compiling:
+            if self._batches is None:
+                self._batches = self._core.compile_model(self._model, "CPU", self._config)
+        return _said(self._request("batches", self._batches), self.names, pixels)
+
+    def _request(self, name: str, compiled: Any) -> Callable[[Pixels], Any]:
+        if not hasattr(self._own, name):
+            setattr(self._own, name, compiled.create_infer_request())
+        request = getattr(self._own, name)
+        return lambda pixels: request.infer(pixels, share_inputs=True)
 
 
 def export(
@@ -70,9 +84,8 @@ def export(
         example: (N, H, W, 3) training images, N at least 1; int8 is calibrated on all of them.
         folder: An existing folder.
         precision: "fp32"; "bf16", which loses two to three digits; "int8", four times smaller.
-        largest_drop: Of int8: the share of the example images that may be given another label than in float32 (of
-            methods without labels: the mean error of the score, in deviations). Layers go back to float32 until it is
-            kept; null: no layer does.
+        largest_drop: Of int8: the share of the example images whose verdict may change (`zdd.export.agreement.drop`).
+            Layers go back to float32 until it is kept; null: no layer does.
 
     Raises:
         ZddError: If openvino or nncf is not installed, the processor has no bf16, or int8 can't keep to the drop.
@@ -82,18 +95,19 @@ def export(
         _refuse_without_bf16(ov.Core())
     model = _converted(ov, whole, example)
     if precision == "int8":
-        model = _quantised(ov, model, example, whole.names, largest_drop)
+        model = _quantised(ov, model, example, whole, largest_drop)
     model.set_rt_info(precision, ["zdd", "precision"])
     model.set_rt_info(",".join(whole.names), ["zdd", "outputs"])
     ov.save_model(model, folder / FILE, compress_to_fp16=False)  # its default would halve the weights' precision
 
 
-def load(folder: Path, *, threads: int | None = None) -> Engine:
+def load(folder: Path, *, threads: int | None = None, at_once: int = 1) -> Engine:
     """Read the engine back; it needs no torch.
 
     Args:
         folder: Where `export` wrote.
         threads: Of the processor; None: all.
+        at_once: Threads that will call it at the same time; of several, each computes its call alone.
 
     Raises:
         ZddError: If openvino is not installed, a file is missing or broken, or the processor has no bf16.
@@ -111,7 +125,9 @@ def load(folder: Path, *, threads: int | None = None) -> Engine:
     if precision == "bf16":
         _refuse_without_bf16(core)
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
-    if threads is not None:
+    if at_once > 1:
+        config |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": at_once, "INFERENCE_NUM_THREADS": at_once}
+    elif threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
     return Engine(core, model, config)
 
@@ -147,10 +163,10 @@ def _converted(ov: Any, whole: Whole, example: Pixels) -> Any:
     return model
 
 
-def _quantised(ov: Any, model: Any, example: Pixels, names: tuple[str, ...], largest_drop: float | None) -> Any:
+def _quantised(ov: Any, model: Any, example: Pixels, whole: Whole, largest_drop: float | None) -> Any:
     """The model in int8, but for what lies behind the net: softmax, kernels and maps stay float32."""
     nncf = library("nncf", install=INSTALL)
-    behind = _behind(model, names.index("raw"))
+    behind = _behind(model, whole.names.index("raw"))
     attends = any(op.get_type_name() in ATTENTION for op in model.get_ops() if op.get_friendly_name() not in behind)
     # Validation is handed the images' numbers, inference the images themselves.
     numbers = list(range(len(example)))
@@ -163,7 +179,7 @@ def _quantised(ov: Any, model: Any, example: Pixels, names: tuple[str, ...], lar
     if largest_drop is None:
         with _quiet(nncf):
             return nncf.quantize(model, images, **options)
-    agreement = _agreement(ov, model, example, names)
+    agreement = _agreement(ov, model, example, whole.names, whole.threshold)
     with _quiet(nncf):
         absolute = nncf.DropType.ABSOLUTE
         quantised = nncf.quantize_with_accuracy_control(
@@ -203,24 +219,18 @@ def _exact(ov: Any, model: Any) -> Any:
     return ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-def _agreement(ov: Any, model: Any, example: Pixels, names: tuple[str, ...]) -> Agreement:
-    """How far a compiled model says the same as this one of the images with these numbers, and its raw outputs.
+def _agreement(ov: Any, model: Any, example: Pixels, names: tuple[str, ...], threshold: float | None) -> Agreement:
+    """How far a compiled model gives the same verdicts as this one on images with these numbers, and its raw outputs.
 
-    Of one image: 1 the same, 0 another label. NNCF asks for some images alone, so it is handed numbers, not pixels.
+    NNCF asks for some images alone, so it is handed numbers, not pixels.
     """
     exact = _exact(ov, model)
-    before = [_said(exact, names, example[i : i + 1]) for i in range(len(example))]
-    spread = max(float(np.std([said["score"][0] for said in before])), 1e-6)
-
-    def agrees(said: Outputs, was: Outputs) -> float:
-        if "label" in was:
-            return float(said["label"][0] == was["label"][0])
-        return 1 - min(1.0, abs(float(said["score"][0] - was["score"][0])) / spread)
+    before = one_by_one(lambda pixels: _said(exact, names, pixels), example)
 
     def agreement(compiled: Any, numbers: Iterable[int]) -> tuple[float, list[list[NDArray[Any]]]]:
         asked = list(numbers)
-        said = [_said(compiled, names, example[i : i + 1]) for i in asked]
-        share = np.mean([agrees(one, before[i]) for i, one in zip(asked, said, strict=True)])
-        return float(share), [[one["raw"]] for one in said]
+        said = one_by_one(lambda pixels: _said(compiled, names, pixels), example[asked])
+        was = {name: value[asked] for name, value in before.items()}
+        return 1 - drop(was, said, threshold), [[raw[None]] for raw in said["raw"]]
 
     return agreement

@@ -101,6 +101,20 @@ def save(module: nn.Module, example: tuple[Tensor, ...], path: Path, *, names: t
         names: Of the outputs.
     """
     import torch
+
+    program = drawn(module, example)
+    program.example_inputs = None  # they would be pickled into the file
+    torch.export.save(program, path, extra_files={NAMES: json.dumps(names)})
+
+
+def drawn(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
+    """A module's graph (torch.export.ExportedProgram), its inputs' first axis free.
+
+    Args:
+        module: Tensors -> a tuple of tensors.
+        example: Inputs of at least 2.
+    """
+    import torch
     from torch.backends import mha
 
     batch = torch.export.Dim("batch", min=1)
@@ -109,11 +123,9 @@ def save(module: nn.Module, example: tuple[Tensor, ...], path: Path, *, names: t
     try:
         with torch.no_grad():
             module(*example)
-            program = torch.export.export(module, example, dynamic_shapes=tuple({0: batch} for _ in example))
+            return torch.export.export(module, example, dynamic_shapes=tuple({0: batch} for _ in example))
     finally:
         mha.set_fastpath_enabled(fast)
-    program.example_inputs = None  # they would be pickled into the file
-    torch.export.save(program, path, extra_files={NAMES: json.dumps(names)})
 
 
 def read(path: Path) -> tuple[Any, tuple[str, ...]]:

@@ -6,15 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from zdd.errors import ZddError
-from zdd.models import maps
+from zdd.models import maps, ssim
 from zdd.models.base import ZddModel
 from zdd.records import Batch, Prediction, Task
 from zdd.settings import Amount, Factor, Positive
-
-SSIM_WINDOW = 11  # pixels, Gaussian of 1.5, as Wang et al. (2004) have it
 
 
 class Network(nn.Module):
@@ -106,8 +103,8 @@ class Autoencoder(ZddModel):
             raise ZddError(f"model.window = {window}: must be odd, and at least model.stride = {stride}")
         if not channels or min(channels) < 1:
             raise ZddError(f"model.channels = {channels}: must name the channels of each convolution, such as [16, 8]")
-        if loss == "ssim" and min(task.image_size) < SSIM_WINDOW:
-            raise ZddError(f"model.loss = 'ssim': needs images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels")
+        if loss == "ssim" and min(task.image_size) < ssim.WINDOW:
+            raise ZddError(f"model.loss = 'ssim': needs images of at least {ssim.WINDOW} x {ssim.WINDOW} pixels")
         self.net = Network(task, channels, window, stride, latent)
         self.loss_name, self.score_by, self.top_share, self.blur = loss, score, top_share, blur
 
@@ -131,9 +128,6 @@ class Autoencoder(ZddModel):
         mean, std = (torch.tensor(by, device=raw.device).view(3, 1, 1) for by in (self.task.mean, self.task.std))
         drawn, seen = (x.float() * std + mean for x in (raw, image))
         if self.loss_name == "ssim":
-            _, similar = structural_similarity_index_measure(
-                drawn, seen, kernel_size=SSIM_WINDOW, data_range=1.0, return_full_image=True, reduction="none"
-            )
-            return (1 - similar).mean(1, keepdim=True).clamp_min(0)
+            return (1 - ssim.similarity(drawn, seen)).mean(1, keepdim=True).clamp_min(0)
         each = F.l1_loss if self.loss_name == "mae" else F.mse_loss
         return each(drawn, seen, reduction="none").mean(1, keepdim=True)
