@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zdd import engineverbs, tables
+from zdd import dataverbs, engineverbs, tables
 from zdd.errors import ZddError
 from zdd.verb import DEVICE, Result, Verb, argument
 
@@ -109,13 +109,6 @@ def models(_: Args) -> Result:
     height, width = rows[0]["image_size"]
     tables.show(["backbone", "parameters, millions", f"GFLOP an image of {height} x {width} (2 x MAC)"], cells)
     return {"models": rows}
-
-
-def labels(args: Args) -> Result:
-    """Draw the data set `labels`."""
-    from zdd.data.synthesis import labels
-
-    return labels.draw(args.out, per_class=args.per_class, seed=args.seed)
 
 
 def schema(args: Args) -> Result:
@@ -249,22 +242,7 @@ VERBS = {
         ),
     ),
     "models": Verb("List the backbones with their size and cost.", models, (), ("",)),
-    "data": Verb(
-        "Make data sets.",
-        examples=("labels data/labels --per-class 100 --seed 0",),
-        below={
-            "labels": Verb(
-                "Draw photographs of products with printed labels: good prints and four faults.",
-                labels,
-                (
-                    argument("out", "a new folder, or one that this command made", metavar="OUT", type=Path),
-                    argument("--per-class", "images of each class", type=int, required=True, metavar="N"),
-                    argument("--seed", "the same seed draws the same pictures (0)", type=int, default=0, metavar="S"),
-                ),
-                ("data/labels --per-class 100 --seed 0",),
-            )
-        },
-    ),
+    "data": dataverbs.DATA,
     "schema": Verb(
         "The JSON schema of experiment files, for editors.",
         schema,
