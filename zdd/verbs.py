@@ -139,8 +139,9 @@ def _print_config(loaded: Loaded) -> Result:
 
 def _trained(result: Result) -> Result:
     if result["done"]:
-        tables.summary(Path(result["summary"]), "val")
-        tables.say(f"next: python test.py {result['group']}")
+        if result["mean"]:  # what draws images has no figures
+            tables.summary(Path(result["summary"]), "val")
+        tables.say(f"next: {result['next']}")
     if result["failed"]:
         tables.say(f"failed: {', '.join(result['failed'])}; after mending: python train.py --resume {result['group']}")
     return result
