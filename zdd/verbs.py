@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zdd import dataverbs, engineverbs, tables
+from zdd import dataverbs, engineverbs, suiteverbs, tables
 from zdd.errors import ZddError
 from zdd.verb import DEVICE, Result, Verb, argument
 
@@ -242,6 +242,7 @@ VERBS = {
             "runs/casting_mobilenet/latest/run_0 --score",
         ),
     ),
+    "suite": suiteverbs.SUITE,
     "models": Verb("List the backbones with their size and cost.", models, (), ("",)),
     "data": dataverbs.DATA,
     "schema": Verb(
