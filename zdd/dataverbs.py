@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zdd import tables
 from zdd.errors import ZddError
-from zdd.verb import Result, Verb, argument
+from zdd.verb import DEVICE, Result, Verb, argument
 
 if TYPE_CHECKING:
     from zdd.settings import DatasetSettings
@@ -82,6 +82,25 @@ def _template(text: str) -> tuple[str, Path]:
     return (name, Path(path)) if equals else ("", Path(text))
 
 
+def gan(args: Args) -> Result:
+    """Draw images with a trained GAN, and judge them."""
+    from zdd import drawing
+
+    result = drawing.draw(args.run_path, args.out, n_imgs=args.n_imgs, seed=args.seed, network=args.network)
+    tables.likeness(result)
+    return result
+
+
+def likeness(args: Args) -> Result:
+    """Compare synthetic images with real ones."""
+    from zdd import likeness
+    from zdd.evaluate import device_of
+
+    result = likeness.judge(args.folder, network=args.network, device=device_of(args.device))
+    tables.likeness(result)
+    return result
+
+
 SYNTHESISE = Verb(
     "Make a training set with synthetic images from real classified ones.",
     synthesise,
@@ -91,9 +110,7 @@ SYNTHESISE = Verb(
         argument("--source", "what reads it: folder, csv, mvtec, masks, ok_ng, labels (told by what is there)"),
         argument("--generator", "regions (default) or perlin", default="regions", metavar="NAME"),
         argument("--train", "synthetic training images of each class", type=int, default=0, metavar="N"),
-        argument(
-            "--val", "of validation images; what they are made from leaves training", type=int, default=0, metavar="N"
-        ),
+        argument("--val", "of validation; their parents leave training", type=int, default=0, metavar="N"),
         argument("--test", "the same of test images", type=int, default=0, metavar="N"),
         argument("--train-ratio", "share of synthetic ones: real ones are left out; 1: all", type=float, metavar="R"),
         argument("--val-ratio", "the same of validation images", type=float, metavar="R"),
@@ -103,26 +120,56 @@ SYNTHESISE = Verb(
         argument("--class", "perlin: what its defects are called (defect)", dest="class_name", default="defect"),
         argument("--template", "regions: what to look for", action="append", default=[], metavar="[CLASS=]FILE"),
         argument("--match", "least correlation at which it is found (0.6)", type=float, metavar="R"),
-        argument("--turn", "a piece is turned by at most so many degrees (10)", type=float, metavar="DEGREES"),
-        argument(
-            "--shift", "and moved by at most this share of the picture (0.05; 1: anywhere)", type=float, metavar="R"
-        ),
+        argument("--turn", "a piece is turned by at most so many degrees (1.5)", type=float, metavar="DEGREES"),
+        argument("--shift", "and moved by at most this share of the picture (0.05)", type=float, metavar="R"),
         argument("--light", "change of brightness, as a share (0.05)", type=float, metavar="R"),
         argument("--seed", "the same seed makes the same images (0)", type=int, default=0, metavar="S"),
         argument("--processes", "that work side by side (as many as processors)", type=int, metavar="N"),
         argument("--set", "a setting of the real data: split.val=0.2, good_class=ok", action="append", default=[]),
     ),
     (
-        "data/synthetic --from data/labels --train 100 --turn 1",
+        "data/synthetic --from data/labels --train 100",
         "data/half --from data/labels --train 24 --train-ratio 0.5 --set split.seed=1",
         "data/made --from photographs/ --generator perlin --train 200 --val 40 --test 40",
     ),
+)
+NETWORK = argument(
+    "--network",
+    "whose features are compared: a backbone with ImageNet's weights (mobilenet_v2), or pixels",
+    default="mobilenet_v2",
+    metavar="NAME",
+)
+GAN = Verb(
+    "Draw images of each class with a finished run of the model gan, as a training set, and judge them.",
+    gan,
+    (
+        argument("run_path", "a finished run; of a group, its first", metavar="RUN", type=Path),
+        argument("out", "a new folder, or one that this command made", metavar="OUT", type=Path),
+        argument("--n_imgs", "images of each class (50)", type=int, default=50, metavar="N"),
+        argument("--seed", "the same seed draws the same images (0)", type=int, default=0, metavar="S"),
+        NETWORK,
+    ),
+    ("runs/labels_gan/latest data/labels_drawn --n_imgs 50",),
+    note="Exit code 1: the images repeat training images; OUT/nearest.png shows them beside each other.",
+)
+LIKENESS = Verb(
+    "Are synthetic images like the real ones, and more than copies of them?",
+    likeness,
+    (
+        argument("folder", "what zdd data gan or zdd data synthesise made", metavar="FOLDER", type=Path),
+        NETWORK,
+        DEVICE,
+    ),
+    ("data/labels_drawn", "data/labels_drawn --network pixels"),
+    note="Exit code 1: they repeat training images; FOLDER/nearest.png shows them beside each other.",
 )
 DATA = Verb(
     "Make data sets.",
     examples=(
         "labels data/labels --per-class 100 --seed 0",
-        "synthesise data/synthetic --from data/labels --train 100 --turn 1",
+        "synthesise data/synthetic --from data/labels --train 100",
+        "gan runs/labels_gan/latest data/labels_drawn --n_imgs 50",
+        "likeness data/labels_drawn",
     ),
     below={
         "labels": Verb(
@@ -136,5 +183,7 @@ DATA = Verb(
             ("data/labels --per-class 100 --seed 0",),
         ),
         "synthesise": SYNTHESISE,
+        "gan": GAN,
+        "likeness": LIKENESS,
     },
 )

@@ -66,7 +66,8 @@ def check(records: Sequence[Record], unknown: Sequence[Record] = ()) -> None:
 
 def _astray(made: Sequence[Record], named: dict[str, tuple[str, ...]], known: dict[str, str]) -> list[str]:
     """Images whose parent, or another that was made from it, is in another split."""
-    lines, first = [], {}
+    lines: list[str] = []
+    first: dict[str, Record] = {}
     for record in made:
         for parent in named[record.parent]:
             where = known.get(os.path.normpath(parent))

@@ -14,6 +14,7 @@ from zdd.data.synthesis.picture import Bools, Floats
 
 RING = 4  # pixels around a piece by which it is fitted
 SOFT = 1.2  # deviation of the soft edge, pixels
+PATCH = 0.12  # misfit up to which a hole is closed with another piece of the picture
 DIRECT = 3000  # unknowns up to which an equation is solved at once
 SWEEPS = 30
 GAIN = (0.6, 1.6)  # how much darker or brighter a piece may become
@@ -56,7 +57,7 @@ class Piece:
 
     def mirrored(self) -> "Piece":
         """The piece with left and right exchanged."""
-        return Piece(*(part[:, ::-1] for part in (self.values, self.shape, self.valid, self.mark)))
+        return Piece(self.values[:, ::-1], self.shape[:, ::-1], self.valid[:, ::-1], self.mark[:, ::-1])
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def heal(values: Floats, hole: Bools, rng: np.random.Generator, tries: int = 24)
         found = fit(values, piece, top, left)
         if found and (best is None or found.misfit < best[0].misfit):
             best = found, piece
-    return paste(smooth, best[1], best[0])[0] if best else smooth
+    return paste(smooth, best[1], best[0])[0] if best and best[0].misfit <= PATCH else smooth
 
 
 def membrane(values: Floats, known: Bools) -> Floats:

@@ -58,10 +58,10 @@ Made by `zdd data synthesise`, generator `{generator}`, seed {seed}, from the re
 | `{samples}` | some of them |
 | `{mark}` | how the set was made |
 
-The real images were split before anything was made. Only training images are parents of synthetic ones (column parent).
-{spent} real images are in no split any more, since synthetic validation or test images were made from them or from the same
-part; {left_out} more were left out for the wanted share of synthetic images. zdd refuses to train where an image and a parent
-of it, or two images made from one, are in different splits.
+The real images were split before anything was made. Only training images are parents of synthetic ones (column
+parent). {spent} real images are in no split any more, since synthetic validation or test images were made from them or
+from the same part; {left_out} more were left out for the wanted share of synthetic images. zdd refuses to train where
+an image and a parent of it, or two images made from one, are in different splits.
 
 Read it with: {{"dataset": {{"name": "csv", "root": "{out}"{more}}}}}
 """
@@ -124,7 +124,7 @@ def _look(style: Style, good: str | None, one: Any) -> str:
 
 def _tell(wish: Wish, planned: Plan) -> None:
     if planned.spent:
-        what = " and ".join(name for split, name in (("val", "validation"), ("test", "test")) if wish.count(split))
+        what = " and ".join(name for name, n in (("validation", wish.val), ("test", wish.test)) if n)
         tell([f"{len(planned.spent)} training images are spent: synthetic {what} images are made from their parts"])
     if planned.left_out:
         tell([f"{len(planned.left_out)} real images are left out, for the wanted share of synthetic ones"])

@@ -25,7 +25,7 @@ class Style:
         match: Least correlation at which a template counts as found.
     """
 
-    turn: float = 10.0
+    turn: float = 1.5
     shift: float = 0.05
     light: float = 0.05
     mirror: bool = True

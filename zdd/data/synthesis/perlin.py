@@ -1,7 +1,7 @@
 """Defects on good parts: the shapes of Perlin noise, filled with what the part itself is made of.
 
-Shapes are those of DRAEM (Zavrtanik et al., ICCV 2021): thresholded Perlin noise (Perlin, SIGGRAPH 1985), round for stains
-and dents, drawn out for scratches, and the lines where the noise is zero for cracks. They are filled with another piece of
+Shapes are those of DRAEM (Zavrtanik et al., ICCV 2021), thresholded Perlin noise (Perlin, SIGGRAPH 1985): round for
+stains and dents, drawn out for scratches, and lines of equal noise for cracks. They are filled with another piece of
 the same picture (CutPaste, Li et al., CVPR 2021) or with a change of its light. No picture from elsewhere is needed.
 """
 

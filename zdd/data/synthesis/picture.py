@@ -56,7 +56,7 @@ def read(path: str) -> Picture:
     """
     pixels, jpeg = _read(path)
     white = DEEP if pixels.dtype == np.uint16 else FLAT
-    return Picture(pixels.astype(np.float32) / white, white, jpeg)
+    return Picture(pixels.astype(np.float32) / np.float32(white), white, jpeg)
 
 
 def read_mask(one: Found) -> Bools:

@@ -102,8 +102,8 @@ def _pools(wish: Wish, real: Real, usable: Sequence[bool]) -> tuple[dict[Split, 
             n = min(max(1, round(share * len(parts[name]))), len(free) - 1)
             if n < 1 and parts[name]:
                 wrong.append(
-                    f"--{split} {wish.count(split)}: class '{name}' has {len(parts[name])} training parts to make images "
-                    f"from; one must stay in training, and the images of each split need others"
+                    f"--{split} {wish.count(split)}: of class '{name}' {len(free)} training parts are left to make "
+                    "images from; one must stay in training, and each split needs others"
                 )
             taken |= dict.fromkeys(free[: max(0, n)], split)
     if wrong:

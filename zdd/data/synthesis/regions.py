@@ -1,7 +1,8 @@
 """Synthetic images from real ones: the defect region, or the printed label, of one pasted into another.
 
-The region is known by the image's mask, or found by a template. The picture that it is pasted into is a good one, or one
-whose own region was removed. Of several pictures and places the one is taken that agrees best with what surrounded it.
+The region is known by the image's mask, or found by a template. The picture that it is pasted into is a good one, or
+one whose own region was removed. Of several pictures and places that one is taken that agrees best with what surrounded
+the region.
 """
 
 from functools import lru_cache
@@ -19,6 +20,7 @@ from zdd.data.synthesis.picture import Bools, Floats, Picture, read, read_mask
 from zdd.errors import ZddError
 
 PLACES = 12  # tried in each picture
+POOR = 0.3  # misfit from which on the region is rather moved in its own picture
 WIDER = 2  # pixels around a mask that go with it: masks are drawn tight
 WHOLE = 0.8  # share of a picture from which on a region is no region of it
 
@@ -109,27 +111,37 @@ def _piece(job: Job, style: Style, rng: np.random.Generator) -> Piece:
 
 
 def _place(job: Job, style: Style, piece: Piece, rng: np.random.Generator) -> tuple[Found, Fit, Piece]:
-    """The picture and the place where the piece fits best, and the piece with that picture's scale and channels."""
-    best: tuple[Found, Fit, Piece] | None = None
-    home = read(job.source.path).values.shape[:2]
-    own = _centre(job.source, style, job.class_name, home)
-    for clean in job.clean:
-        picture = read(clean.path)
-        high, wide, channels = picture.values.shape
-        scale = ((high * wide) / (home[0] * home[1])) ** 0.5
-        values = Picture(piece.values).channels(channels)
-        sized = Piece(values, piece.shape, piece.valid, piece.mark).turned(0, scale if abs(scale - 1) > 0.02 else 1)
-        middle = own[0] * high / home[0], own[1] * wide / home[1]
-        if style.template(job.class_name) is not None:
-            middle = _centre(clean, style, job.class_name, (high, wide))
-        for off in np.vstack([np.zeros(2), rng.uniform(-style.shift, style.shift, (PLACES - 1, 2))]):
-            y, x = (round(m + o * max(high, wide) - s / 2) for m, o, s in zip(middle, off, sized.size, strict=True))
-            found = fit(picture.values, sized, y, x)
-            if found and (best is None or found.misfit < best[1].misfit):
-                best = clean, found, sized
-    if best is None:
+    """The picture and the place where the piece fits best, and the piece with that picture's scale and channels.
+
+    Where it fits badly into all others, that is the picture that it comes from.
+    """
+    others = [one for clean in job.clean if clean is not job.source for one in _places(job, style, piece, clean, rng)]
+    if not others or min(one[1].misfit for one in others) > POOR:
+        others += _places(job, style, piece, job.source, rng)
+    if not others:
         raise ZddError(f"{job.source.path}: its region fits into none of {', '.join(one.path for one in job.clean)}")
-    return best
+    return min(others, key=lambda one: one[1].misfit)
+
+
+def _places(
+    job: Job, style: Style, piece: Piece, clean: Found, rng: np.random.Generator
+) -> list[tuple[Found, Fit, Piece]]:
+    """Where the piece may lie in a picture: where the region lay in its own, or where that picture's label is."""
+    home, picture = read(job.source.path).values.shape[:2], read(clean.path)
+    high, wide, channels = picture.values.shape
+    scale = ((high * wide) / (home[0] * home[1])) ** 0.5
+    values = Picture(piece.values).channels(channels)
+    sized = Piece(values, piece.shape, piece.valid, piece.mark).turned(0, scale if abs(scale - 1) > 0.02 else 1)
+    row, column = _centre(job.source, style, job.class_name, home)
+    middle = row * high / home[0], column * wide / home[1]
+    if style.template(job.class_name) is not None:
+        middle = _centre(clean, style, job.class_name, (high, wide))
+    found = []
+    for off in rng.uniform(-style.shift, style.shift, (PLACES, 2)):
+        y, x = (round(m + o * max(high, wide) - s / 2) for m, o, s in zip(middle, off, sized.size, strict=True))
+        if at := fit(picture.values, sized, y, x):
+            found.append((clean, at, sized))
+    return found
 
 
 def _centre(one: Found, style: Style, class_name: str, size: tuple[int, int]) -> tuple[float, float]:

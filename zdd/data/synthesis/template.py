@@ -57,9 +57,9 @@ def correlation(picture: Floats, template: Floats) -> NDArray[np.float64]:
     values = picture.astype(np.float64) - float(picture.mean())
     pattern = template.astype(np.float64) - float(template.mean())
     high, wide = pattern.shape
-    window = tuple(
-        slice(side // 2, side // 2 + n - side + 1) for side, n in zip((high, wide), values.shape, strict=True)
-    )
+    rows, columns = values.shape[0] - high + 1, values.shape[1] - wide + 1
+    first = high // 2, wide // 2  # the middle of the first patch
+    window = tuple(slice(at, at + n) for at, n in zip(first, (rows, columns), strict=True))
     mean = ndimage.uniform_filter(values, pattern.shape)[window]
     square = ndimage.uniform_filter(values**2, pattern.shape)[window]
     spread = np.sqrt(np.maximum(square - mean**2, 0))
