@@ -87,7 +87,7 @@ def gan(args: Args) -> Result:
     from zdd import drawing
 
     result = drawing.draw(args.run_path, args.out, n_imgs=args.n_imgs, seed=args.seed, network=args.network)
-    tables.likeness(result)
+    tables.likeness(result["likeness"])
     return result
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zdd.errors import ZddError
 from zdd.models.base import ZddModel
@@ -52,6 +52,7 @@ class Gan(ZddModel):
                 raise ZddError(f"model.{name} = {channels}: must be numbers of channels, each 1 or more")
         self.latent_size, self.grid_every = latent_size, grid_every
         k, size = task.n_classes, task.image_size
+        self.judge: nn.Module
         if per_class:
             self.net = PerClass([Generator(latent_size, 1, size, generator) for _ in range(k)])
             self.judge = PerClass([Discriminator(1, size, discriminator) for _ in range(k)])
@@ -120,4 +121,3 @@ class Gan(ZddModel):
         image = batch["image"]
         mean, std = (torch.tensor(by, device=image.device).view(3, 1, 1) for by in (self.task.mean, self.task.std))
         return (image * std + mean) * 2 - 1
-

@@ -45,7 +45,7 @@ def epoch_figures(columns: dict[str, Tensor], task: Task) -> dict[str, float]:
     """The figures of one epoch from whole columns: loss, label, and what the method gives of the others.
 
     Returns:
-        `val/loss` (mean over the images that have one); by score `val/auroc` (defect against good by the score; one against the
+        `val/loss` (mean over the images that have one); by score `val/auroc` (defect against good; one against the
         rest, macro, without a good class; NaN where a side is empty); by argmax `val/accuracy`,
         `val/balanced_accuracy`, `val/f1` (macro); by tp, fp, fn, pixel counts of the defects, `val/iou` and `val/dice`
         over the whole set.
