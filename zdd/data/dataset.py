@@ -77,9 +77,8 @@ def prepare(
     if settings.contamination and not one_class:
         raise ZddError(f"dataset.contamination = {settings.contamination}: only {_ANOMALIES} takes it; set it to 0")
     root = locate(settings.root)
-    index = plugins.load("dataset", settings.name)
     base = root if root.is_dir() else root.parent
-    images = splitting.with_groups(index(root, **settings.options), settings.group)
+    images = splitting.with_groups(plugins.load("dataset", settings.name)(root, **settings.options), settings.group)
     found = sorted(images, key=lambda one: name_below(one.path, base))
     if not found:
         raise ZddError(f"{root}: there is no image in it")

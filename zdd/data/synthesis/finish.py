@@ -5,6 +5,7 @@ import numpy as np
 from zdd.data.synthesis.job import Style
 from zdd.data.synthesis.picture import Bools, Floats
 
+KEPT = 0.9  # share of its defective pixels that a picture must keep when it is moved
 MOVE = 0.02  # largest move of the whole picture, share of its longer side; whole pixels, so that nothing is blurred
 
 
@@ -18,8 +19,9 @@ def finish(values: Floats, mask: Bools, rng: np.random.Generator, style: Style) 
     high, wide = mask.shape
     most = int(MOVE * max(high, wide))
     down, right = (int(move) for move in rng.integers(-most, most + 1, 2))
-    rows, columns = _moved(high, down), _moved(wide, right)
-    values, mask = values[rows][:, columns], mask[rows][:, columns]
+    window = np.ix_(_moved(high, down), _moved(wide, right))
+    if mask[window].sum() >= KEPT * mask.sum():  # else a defect at the border would be moved out
+        values, mask = values[window], mask[window]
     y, x = np.linspace(-1, 1, high)[:, None], np.linspace(-1, 1, wide)[None, :]
     level, slant_y, slant_x = rng.uniform(-style.light, style.light, 3)
     gain = 1 + level + (slant_y * y + slant_x * x) / 2

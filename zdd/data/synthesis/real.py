@@ -51,6 +51,10 @@ def load(settings: DatasetSettings) -> Real:
     found.sort(key=lambda one: name_below(one.path, base))
     if not found:
         raise ZddError(f"{root}: there is no image in it")
+    if named := [one.path for one in found if ";" in one.path]:
+        raise ZddError(
+            *(f"{path}: its name can't stand in a list of parents, for its ';'; rename it" for path in named)
+        )
     seen = look_at_all([one.path for one in found], None)
     skipped = unreadable([one.path for one in found], seen, settings.unreadable)
     tell([f"skipped {one['image']}: {one['reason']}" for one in skipped])
