@@ -3,17 +3,18 @@
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from zdd import layers
 from zdd.errors import ZddError
 from zdd.located import Branch, Key, Leaf, home, origins, plain, read
 from zdd.plugins import nearest, one_of
-from zdd.settings import Count, Positive, Rate, Strict
+from zdd.settings import Count, Positive, Rate, Share, Strict
 from zdd.wording import ABSENT, Mistake, mistakes
 
 FOLDER = "experiments/suites"
 FIGURES = ["balanced_accuracy", "auroc", "defect_recall", "false_alarm_rate"]
+Kind = Literal["train real", "train synthetic", "val real", "val synthetic", "test real", "test synthetic"]
 M = TypeVar("M", bound=Strict)
 
 
@@ -34,12 +35,27 @@ class Shapes(Strict):
 
 
 class Synthesised(Strict):
-    """A recipe: real images of another recipe and synthetic ones made from them; the rest is `synthesise`'s own."""
-
-    model_config = ConfigDict(extra="allow")
+    """A recipe: images of another recipe and synthetic ones made from them, as `zdd data synthesise` makes them."""
 
     make: Literal["synthesise"]
-    real: str  # the recipe whose images are the real ones
+    of: str  # the recipe that has the real images
+    generator: Literal["regions", "perlin"] = "regions"
+    train: Count = 0
+    val: Count = 0
+    test: Count = 0
+    train_ratio: Share | None = None
+    val_ratio: Share | None = None
+    test_ratio: Share | None = None
+    seed: Count = 0
+
+
+class Chosen(Strict):
+    """A recipe: some of the images of another recipe, in the same splits."""
+
+    make: Literal["choose"]
+    of: str
+    train: Positive | None = None  # training images of each class, whole parts first to last
+    without: list[Kind] = Field([])
 
 
 class Used(Strict):
@@ -48,7 +64,7 @@ class Used(Strict):
     use: dict[str, Any]
 
 
-RECIPES: dict[str, type[Strict]] = {"labels": Drawn, "shapes": Shapes, "synthesise": Synthesised}
+RECIPES: dict[str, type[Strict]] = {"labels": Drawn, "shapes": Shapes, "synthesise": Synthesised, "choose": Chosen}
 
 
 class Test(Strict):
@@ -61,7 +77,7 @@ class Explain(Strict):
     """A step: explain what every run says of test images."""
 
     name: Literal["explain"]
-    variant: list[str] = []
+    variant: list[str] = Field([])
     n: Positive = 32
 
 
@@ -69,7 +85,7 @@ class Speed(Strict):
     """A step: time the cells of a part against each other, once all are trained."""
 
     name: Literal["speed"]
-    engines: list[str] = ["eager"]
+    engines: list[str] = Field(["eager"])
     seconds: Rate = 30.0
     threads: Positive = 1
 
@@ -82,9 +98,9 @@ class Part(Strict):
     """One table of a suite: settings that are crossed."""
 
     about: str = ""
-    grid: dict[str, Any] = {}
-    set: dict[str, Any] = {}
-    baseline: dict[str, str] = {}
+    grid: dict[str, Any] = Field({})
+    set: dict[str, Any] = Field({})
+    baseline: dict[str, str] = Field({})
     n_runs: Positive | None = None
     steps: list[Any] | None = None
     figures: list[str] | None = None
@@ -95,11 +111,11 @@ class Form(Strict):
 
     about: str = ""
     n_runs: Positive = 3
-    data: dict[str, Any] = {}
-    base: dict[str, Any] = {}
+    data: dict[str, Any] = Field({})
+    base: dict[str, Any] = Field({})
     parts: dict[str, Any]
-    steps: list[Any] = ["test"]
-    figures: list[str] = FIGURES
+    steps: list[Any] = Field(["test"])
+    figures: list[str] = Field(FIGURES)
 
 
 class Place:

@@ -258,7 +258,7 @@ def _cell(shelf: _Shelf, part: str, named: dict[str, str], chosen: list[Branch],
     if data is None and len(shelf.sources) == 1:
         data = next(iter(shelf.sources))
     images = [branch({"dataset": shelf.sources[data].section}, f"data.{data}")] if data is not None else []
-    label = "_".join(UNNAMED.sub("-", value) for value in named.values()) or "all"
+    label = "_".join(UNNAMED.sub("-", value).strip("-") for value in named.values()) or "all"
     loaded = config.compose([*shelf.base, *images, *settings, shelf.overrides], label)
     return Cell(part, named, loaded, data, shelf.n_runs or n_runs or shelf.whole.n_runs)
 

@@ -74,7 +74,7 @@ def run(suite: Suite, runs: Path, *, jobs: int, queued: bool = False) -> dict[st
         children.stop()
         err.print(f"{folder}: stopped; the same command goes on with it", markup=False)
         raise
-    return _concluded(state, children)
+    return _concluded(state)
 
 
 def _check(wanted: Sequence[Cell]) -> None:
@@ -152,7 +152,7 @@ def _progress(total: int) -> Iterator[tuple[Progress, TaskID]]:
         yield progress, progress.add_task("cells", total=total)
 
 
-def _concluded(state: _State, children: Children) -> dict[str, Any]:
+def _concluded(state: _State) -> dict[str, Any]:
     """Tables and plots of what is there, part by part."""
     told = []
     for part in state.suite.parts:

@@ -20,8 +20,8 @@ SAME = "no spread over seeds: can't be said"
 OTHER = "other images: not compared"
 EXPLAINED = (
     "Mean over the runs (seeds), standard deviation, and Student's 95 % interval of the mean: what another seed would "
-    'change, not what other images would. Differences are against the baseline, with Welch\'s 95 % interval; "gain" and '
-    '"loss" are said only where it excludes 0. Of twenty such comparisons without any true difference one is expected '
+    "change, not what other images would. Differences are against the baseline, with Welch's 95 % interval; a gain or "
+    "a loss is said only where it excludes 0. Of twenty such comparisons without any true difference one is expected "
     "to say so nevertheless."
 )
 

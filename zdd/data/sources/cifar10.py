@@ -1,6 +1,7 @@
-"""CIFAR-10: the binary version, or Kaggle's pictures with their table. The pickled version can run code and is not read.
+"""CIFAR-10: the binary version, or Kaggle's pictures with their table.
 
-Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; https://www.cs.toronto.edu/~kriz/cifar.html.
+The pickled version can run code when it is read, so it is refused. Krizhevsky, "Learning Multiple Layers of Features
+from Tiny Images", 2009; https://www.cs.toronto.edu/~kriz/cifar.html.
 """
 
 import csv
@@ -53,8 +54,8 @@ def index(root: Path, *, train_share: Factor = 1.0, test_share: Factor = 1.0) ->
     ]
     if pickled:
         raise ZddError(
-            f"dataset.root = {pickled[0]}: this is CIFAR-10's pickled version (data_batch_1 without .bin), which may run "
-            "code when it is read; get the binary version, cifar-10-binary.tar.gz"
+            f"dataset.root = {pickled[0]}: this is CIFAR-10's pickled version (data_batch_1 without .bin), which may "
+            "run code when it is read; get the binary version, cifar-10-binary.tar.gz"
         )
     raise ZddError(f"dataset.root = {root}: no CIFAR-10 in it; expected {EXPECTED}")
 
@@ -95,7 +96,7 @@ def _kaggle(folder: Path) -> list[Found]:
 
 def _unpacked(folder: Path) -> list[Found]:
     """The binary version's pictures as PNG files in the cache folder."""
-    batches = sorted(folder.glob("data_batch_*.bin")) + [folder / "test_batch.bin"]
+    batches = [*sorted(folder.glob("data_batch_*.bin")), folder / "test_batch.bin"]
     missing = [path.name for path in (batches[-1], folder / NAMES) if not path.is_file()]
     if missing:
         raise ZddError(f"{folder}: {' and '.join(missing)} is not there; expected {EXPECTED}")
