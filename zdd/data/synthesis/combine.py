@@ -219,4 +219,5 @@ def _write_samples(rows: Sequence[Row], folder: Path) -> None:
 
 def _shown(work: Iterator[Any], total: int, title: str) -> Iterator[Any]:
     """The same, with a progress bar for people."""
-    yield from track(work, title, total, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    yield from track(work, title, total, console=console, transient=True, disable=not console.is_terminal)
