@@ -83,7 +83,7 @@ def _prepare(config: Config) -> tuple[Dataset, Audit]:
     made = build.method(config.model)
     preprocess = _preprocess(config)
     dataset, audit = datasets.prepare(config.dataset, preprocess, cache=config.loader, one_class=made.one_class)
-    feasible.check(dataset, config.monitor, masks=made.masks, generative=made.generative)
+    feasible.check(dataset, config.monitor, masks=made.masks)
     if dataset.has_good and not made.generative:
         labels = np.array([record.label for record in dataset.split("val")])
         decide.check(labels != 0, config.threshold)

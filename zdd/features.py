@@ -15,7 +15,9 @@ from zdd.errors import ZddError
 from zdd.evaluate import bar
 from zdd.models import backbones, surgery, weights
 from zdd.pixels import LYING, open_image, reason, turn_of
+from zdd.plugins import nearest
 from zdd.preprocess import Preprocess
+from zdd.settings import BACKBONES
 
 PIXELS = "pixels"  # in place of a network: the image itself, very small
 SIDE = 128  # of the network's input, pixels: pooled features need no 224, and a third of the time is enough
@@ -61,6 +63,10 @@ def open_eye(name: str, size: tuple[int, int], *, weights_name: str = "imagenet"
     Raises:
         ZddError: If there is no such network, or its weights are not there.
     """
+    if name not in (PIXELS, *BACKBONES) and not name.startswith("timm/"):
+        near = nearest(name, (PIXELS, *BACKBONES))
+        hint = f"did you mean '{near}'?" if near else f"one of {', '.join((PIXELS, *BACKBONES))}, or timm/<name>"
+        raise ZddError(f"network '{name}': there is no such backbone; {hint}")
     size = (min(SIDE, size[0]), min(SIDE, size[1]))
     seen = f"images made to {size[0]} x {size[1]} pixels"
     if name == PIXELS:

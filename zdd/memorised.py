@@ -17,7 +17,11 @@ from torch import Tensor
 
 from zdd.features import Sight
 
-NEAR = 0.5  # of the median distance of held-out images: whoever lies nearer to a training image is a near copy
+# Whoever lies nearer to a training image than this is a near copy. Of the median distance of held-out images:
+NEAR = 0.5
+# Or, where these all lie at about one distance, of the least, but not above NEAREST medians: an image that is merely
+# smooth, the mean of all, lies at 0.71 medians from images that differ by noise.
+LEAST, NEAREST = 0.8, 0.65
 NEARER = 0.9  # share of (synthetic, held-out) pairs of which the synthetic one lies nearer: as a whole too near
 SAME = 1  # grey levels by which small pictures of one and the same image may differ
 SURE = 0.01  # of the binomial test, where held-out images have near copies, too
@@ -67,7 +71,7 @@ def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools) 
     ]
     near, expected = np.zeros(len(made.small), bool), np.zeros(len(held.small), bool)
     for own, others in pairs:
-        limit = NEAR * _middle(_least(others, kin_held))
+        limit = _limit(_least(others, kin_held))
         near = np.logical_or(near, _least(own, kin) < limit)
         expected = np.logical_or(expected, _least(others, kin_held) < limit)
     own, others = _least(pairs[0][0], kin), _least(pairs[0][1], kin_held)
@@ -117,6 +121,12 @@ def _distances(one: Tensor, other: Tensor) -> NDArray[np.float64]:
 
 def _flat(seen: Sight) -> Tensor:
     return torch.from_numpy(seen.small.reshape(len(seen.small), math.prod(seen.small.shape[1:]))).float() / 255
+
+
+def _limit(least: NDArray[np.float64]) -> float:
+    """The distance below which an image is a near copy, by those of held-out images; 0 where there are none."""
+    middle = _middle(least)
+    return max(NEAR * middle, min(LEAST * float(least.min()), NEAREST * middle)) if middle else 0.0
 
 
 def _middle(least: NDArray[np.float64]) -> float:

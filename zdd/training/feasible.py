@@ -6,18 +6,16 @@ from zdd.errors import ZddError
 OVERLAP = ("val/iou", "val/dice")  # counted on defective pixels
 
 
-def check(dataset: Dataset, monitor: str, *, masks: bool, generative: bool = False) -> None:
+def check(dataset: Dataset, monitor: str, *, masks: bool) -> None:
     """See that there is something to learn and something to watch.
 
     Args:
         dataset: In its splits.
         monitor: Name of the watched figure.
         masks: Whether the method learns from masks.
-        generative: Whether it draws images of each class.
 
     Raises:
-        ZddError: If no defect in training has a mask and masks are what is learnt; if a class that is to be drawn has
-            no training image; or if the figure does not exist on
+        ZddError: If no defect in training has a mask and masks are what is learnt; or if the figure does not exist on
             such validation images, so that the best epoch could not be told from any other.
     """
     val = dataset.split("val")
@@ -27,10 +25,6 @@ def check(dataset: Dataset, monitor: str, *, masks: bool, generative: bool = Fal
         mistakes.append(
             "dataset: no defective training image has a mask, and masks are what the model learns; add some"
         )
-    count = dataset.task((1, 1)).class_counts
-    none = [f"'{name}'" for name, n in zip(dataset.classes, count, strict=True) if generative and not n]
-    if none:
-        mistakes.append(f"dataset: no training image is of {', '.join(none)}, and each class is to be drawn; add some")
     if monitor in OVERLAP and not masked:
         mistakes.append(f"monitor = '{monitor}': no defective validation image has a mask; add some, or watch val/loss")
     if monitor == "val/loss" and masks and not masked and all(record.label > 0 for record in val):
