@@ -82,7 +82,7 @@ def test_training_reads_the_folder_and_parents_are_all_in_training(plates: Path,
         (2, 0.25, 6),  # 2 / 0.25 = 8
         (4, 0.5, 4),
         (3, 1.0, 0),  # synthetic ones alone
-        (3, 0.7, 1),  # int(3 / 0.7) = 4
+        (3, 0.4, 4),  # int(3 / 0.4) = int(7.5) = 7, as in 002
     ],
 )
 def test_real_images_are_left_out_for_a_ratio(plates: Path, tmp_path: Path, n: int, ratio: float, real: int) -> None:
@@ -291,7 +291,7 @@ def test_without_masks_or_template_it_says_what_would_help(tmp_path: Path) -> No
     write_rows(
         root / "set.csv", [(*list(row.values())[:2], "", "", row["split"], "") for row in read_rows(root / "set.csv")]
     )
-    with pytest.raises(ZddError, match=r"class 'crack': none of its .* mask .*--template FILE.*--generator perlin"):
+    with pytest.raises(ZddError, match=r"^'crack': no training image has a mask .*--template FILE.*--generator perlin"):
         synthesise(wish(tmp_path / "out", root, train=2))
 
 

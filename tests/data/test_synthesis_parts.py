@@ -175,9 +175,24 @@ def test_printed_labels_are_found_moved_and_turned_in_every_class(tmp_path: Path
 def test_a_template_that_is_nowhere_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = labelled(tmp_path / "plates")
     Image.fromarray(np.random.default_rng(5).integers(0, 256, (20, 20), np.uint8)).save(tmp_path / "noise.png")
-    with pytest.raises(ZddError, match=r"class 'good': the template is found in none .*--match 0.6"):
+    with pytest.raises(ZddError, match=r"^'good', 'crack': the template is found in no training image \(--match 0.6"):
         synthesise(wish(tmp_path / "out", root, train=1, style=Style(templates=(("", tmp_path / "noise.png"),))))
-    assert "5 training images of 'crack' can't be cut from: the template is not found in it" in capsys.readouterr().err
+    assert capsys.readouterr().err == ""
+
+
+def test_what_can_not_be_used_is_told_by_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = draw_plates(tmp_path / "plates", split_counts({"good": 2, "crack": 5}, val={"good": 1}, test={"good": 1}))
+    rows = read_rows(root / "set.csv")
+    Image.new("L", (60, 52)).save(root / rows[2]["mask"])
+    rows[3]["mask"] = rows[4]["mask"] = ""
+    write_rows(root / "set.csv", [tuple(row.values()) for row in rows])
+    synthesise(wish(tmp_path / "out", root, train=4))
+    assert capsys.readouterr().err.splitlines() == [
+        "data: 1 of the images of 'crack' can't be cut from: its mask marks nothing",
+        "data: 2 of the images of 'crack' can't be cut from: has no mask",
+    ]
+    used = {row["group"] for row in synthetic(read_rows(tmp_path / "out/synthetic.csv")) if row["label"] == "crack"}
+    assert used == {"traincrack1", "traincrack2"}  # cracks 3 and 4
 
 
 def test_perlin_noise_is_nothing_at_corners_and_smooth_between() -> None:

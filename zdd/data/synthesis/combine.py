@@ -114,7 +114,8 @@ def _usable(wish: Wish, real: Real) -> list[bool]:
         )
     reasons = dict(zip(rows, found, strict=True))
     count = Counter((real.found[i].class_name, why) for i, why in reasons.items() if why)
-    tell([f"{n} training images of '{name}' can't be cut from: {why}" for (name, why), n in count.items()])
+    some = {real.found[i].class_name for i, why in reasons.items() if not why}  # of the others more is said later
+    tell([f"{n} of the images of '{name}' can't be cut from: {why}" for (name, why), n in count.items() if name in some])
     return [reasons.get(i) == "" for i in real.rows]
 
 
@@ -163,7 +164,7 @@ def _one(folder: Path, out: Path, generator: Generator, style: Style, job: Job) 
     if made.mask is not None:
         save_mask(made.mask, folder / mask)
     parent = ";".join(path_from(out, path) for path in made.parents)
-    group = job.source.group or f"made from {Path(job.source.path).name}"  # what shows one defect is one part
+    group = job.source.group or f"made from {path_from(out, job.source.path)}"  # what shows one defect is one part
     return Row(image, job.class_name, mask, group, job.split, parent)
 
 

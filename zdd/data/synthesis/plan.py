@@ -93,7 +93,8 @@ def _pools(wish: Wish, real: Real, usable: Sequence[bool]) -> tuple[dict[Split, 
     for i in train:
         if usable[i] and not real.found[i].parent and real.found[i].class_name in parts:
             parts[real.found[i].class_name][real.parts[i]].append(i)
-    wrong = [f"class '{name}': {_nothing(wish)}" for name in needed if not parts[name]]
+    empty = ", ".join(f"'{name}'" for name in needed if not parts[name])
+    wrong = [f"{empty}: {_nothing(wish)}"] if empty else []
     taken: dict[str, Split] = {}
     for split in ("val", "test"):
         share = getattr(wish.dataset.split, split) or SPENT
@@ -124,12 +125,12 @@ def _needed(wish: Wish, real: Real) -> list[str]:
 
 def _nothing(wish: Wish) -> str:
     if wish.generator == "perlin":
-        return "there is no training image of it, so nothing can be made from it"
+        return "there is no training image of this class, so nothing can be made from it"
     if wish.style.templates:
-        return f"the template is found in none of its training images (--match {wish.style.match}); cut it from one"
+        return f"the template is found in no training image (--match {wish.style.match}); cut it out of one"
     return (
-        "none of its training images has a mask that marks a part of it; give --template FILE, or make defects from "
-        "good parts by --generator perlin"
+        "no training image has a mask that marks a part of it; give --template FILE, or make defects from good parts "
+        "by --generator perlin"
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from zdd.data.synthesis.picture import Floats, read
 from zdd.errors import ZddError
@@ -54,6 +54,8 @@ def correlation(picture: Floats, template: Floats) -> NDArray[np.float64]:
     Returns:
         (H - h + 1, W - w + 1) in [-1, 1], by the patch's upper left corner; 0 where a patch is of one colour.
     """
+    from scipy import signal  # takes a second to import, and few sets need a template
+
     values = picture.astype(np.float64) - float(picture.mean())
     pattern = template.astype(np.float64) - float(template.mean())
     high, wide = pattern.shape
