@@ -211,7 +211,6 @@ def test_what_draws_keeps_its_last_weights_and_has_neither_threshold_nor_figures
 
 WORDS = (
     ["test"],
-    ["test", "--ensemble"],
     ["predict", "."],
     ["explain"],
     ["explain", "--score"],
