@@ -20,7 +20,7 @@ from typing import Any
 from zdd import config, files
 from zdd.errors import ZddError
 from zdd.rundir import Group, RunDir
-from zdd.suite.form import Explain, Step
+from zdd.suite.form import Explain, Speed, Step
 from zdd.suite.plan import Cell, key
 
 # Several commands of zdd in one process: torch is imported once. A mistake (2) or a stop (130) ends the line.
@@ -135,6 +135,26 @@ def run(cell: Cell, desk: Desk, steps: Sequence[Step], threads: int, children: "
     runs = finished(cell, taken(cell, desk.runs))
     failed = "" if code == 0 and len(runs) == cell.n_runs else _why(log, code, cell.n_runs - len(runs))
     return Outcome(runs, failed, round(time.monotonic() - started, 1) if words else 0.0)
+
+
+def time_together(runs: Sequence[RunDir], step: Speed, desk: Desk, children: "Children") -> str:
+    """Time one run of each cell against the others; why that failed, or nothing. What was timed is not timed again."""
+    unique = list(dict.fromkeys(str(run.path) for run in runs))
+    if not unique or all(_timed(run, unique, step) for run in runs):
+        return ""
+    words = ["benchmark", *unique, "--engines", *step.engines, "--batches", "1", "--no-cold"]
+    words += ["--seconds", str(step.seconds), "--threads", str(step.threads)]
+    log = desk.papers / "speed.log"
+    with _alone(desk.papers / ".speed.lock", children) as lock:
+        code = children.run([sys.executable, "-c", COMMANDS, json.dumps([words])], log, step.threads, lock)
+    return "" if code == 0 else _why(log, code, 0)
+
+
+def _timed(run: RunDir, paths: list[str], step: Speed) -> bool:
+    if not run.benchmark.is_file():
+        return False
+    there = {(row["path"], row["engine"]) for row in files.read_json(run.benchmark)["rows"]}
+    return there == {(path, engine) for path in paths for engine in step.engines}
 
 
 def _why(log: Path, code: int, lacking: int) -> str:

@@ -43,6 +43,21 @@ class Result:
         return self.cell.name
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a cell's network costs an image.
+
+    Args:
+        parameters: In millions.
+        gflops: 10^9 operations an image, a multiplication with its addition being two.
+        latency_ms: Median from a file to a verdict, in torch; None where it was not timed.
+    """
+
+    parameters: float
+    gflops: float
+    latency_ms: float | None
+
+
 def read(cell: Cell, runs: Sequence[RunDir], failed: str = "") -> Result:
     """Read the finished runs of a cell."""
     measured = [files.read_json(run.metrics) for run in runs]

@@ -19,6 +19,7 @@ from zdd.models import build
 from zdd.suite import cell as cells
 from zdd.suite import results, written
 from zdd.suite.cell import Children, Desk, Outcome
+from zdd.suite.form import Speed
 from zdd.suite.plan import Cell, Part, Suite, distinct
 from zdd.suite.results import Result
 
@@ -33,6 +34,7 @@ class _State:
     folder: Path
     desks: dict[str, Desk]  # by part
     done: dict[str, Outcome] = field(default_factory=dict)  # by the key of a cell's configuration
+    slow: dict[str, str] = field(default_factory=dict)  # part -> why it could not be timed
     lost: dict[str, str] = field(default_factory=dict)  # recipe -> why its images could not be made
 
     def of(self, cell: Cell) -> Outcome | None:
@@ -70,6 +72,8 @@ def run(suite: Suite, runs: Path, *, jobs: int, queued: bool = False) -> dict[st
     try:
         _make_data(state)
         _train_all(state, children, jobs)
+        for part in suite.parts:
+            _time(state, part, children)
     except KeyboardInterrupt:
         children.stop()
         err.print(f"{folder}: stopped; the same command goes on with it", markup=False)
@@ -132,6 +136,17 @@ def _train_all(state: _State, children: Children, jobs: int) -> None:
                 progress.advance(task)
 
 
+def _time(state: _State, part: Part, children: Children) -> None:
+    """Time the cells of a part against each other, in turns, now that nothing else of the suite runs."""
+    for step in part.steps:
+        if isinstance(step, Speed):
+            runs = [outcome.runs[0] for cell in part.cells if (outcome := state.of(cell)) is not None and outcome.runs]
+            why = cells.time_together(runs, step, state.desks[part.name], children)
+            if why:
+                state.slow[part.name] = why
+                err.print(f"{part.name}: not timed: {why}", markup=False)
+
+
 def _settled(future: Future[Outcome]) -> Outcome:
     try:
         return future.result()
@@ -160,6 +175,7 @@ def _concluded(state: _State) -> dict[str, Any]:
         told.append((part, found))
     paths = written.write(state.folder, state.suite, told)
     failed = {f"{part.name}/{one.name}": one.failed for part, found in told for one in found if one.failed}
+    failed |= {f"{name}/speed": why for name, why in state.slow.items()}
     _note(state)
     return {"suite": str(state.folder), **paths, "failed": failed}
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 from zdd import stats
 from zdd.report.summarise import LARGER
 from zdd.suite.plan import Part
-from zdd.suite.results import Result
+from zdd.suite.results import Cost, Result
 
+COSTS = ("parameters", "gflops", "latency_ms")
 LOWER = ("false_alarm_rate", "brier", "ece", "loss", "fpr95")  # the smaller the better
 GAIN, LOSS, NONE = "gain", "loss", "no difference shown"
 SINGLE = "one run: can't be said"
@@ -105,29 +106,54 @@ def said(difference: float, low: float | None, high: float | None, *, lower: boo
     return GAIN if (difference > 0) != lower else LOSS
 
 
-def as_csv(table: Sequence[Row]) -> str:
-    """All rows, a line each; the axes have columns of their own."""
+def as_csv(table: Sequence[Row], costs: Mapping[str, Mapping[str, Cost]]) -> str:
+    """All rows, a line each; the axes have columns of their own.
+
+    Args:
+        table: The rows.
+        costs: Part -> cell -> what its network costs.
+    """
     axes = list(dict.fromkeys(axis for row in table for axis in row.values))
     plain = [name for name in Row.__dataclass_fields__ if name not in ("values", "part", "cell")]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["part", "cell", *axes, *plain])
+    writer.writerow(["part", "cell", *axes, *plain, *COSTS])
     for row in table:
         given = asdict(row)
         texts = ["" if given[name] is None else given[name] for name in plain]
-        writer.writerow([row.part, row.cell, *(row.values.get(axis, "") for axis in axes), *texts])
+        known = costs.get(row.part, {}).get(row.cell)
+        spent = ["" if known is None or (cost := getattr(known, name)) is None else cost for name in COSTS]
+        writer.writerow([row.part, row.cell, *(row.values.get(axis, "") for axis in axes), *texts, *spent])
     return out.getvalue()
 
 
-def as_markdown(part: Part, table: Sequence[Row]) -> str:
-    """A part's table of test figures, and below it one of validation's."""
+def as_markdown(part: Part, table: Sequence[Row], costs: Mapping[str, Cost]) -> str:
+    """A part's table of test figures, and below it one of validation's and one of what the networks cost."""
     lines = [f"## {part.name}", "", *([part.about, ""] if part.about else [])]
     for split, title in (("test", "On the test images"), ("val", "On the validation images")):
         head, body = cells(part, table, split)
         if body:
             lines += [f"**{title}**", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
             lines += [f"| {' | '.join(row)} |" for row in body] + [""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_costs(part, costs)])
+
+
+def _costs(part: Part, costs: Mapping[str, Cost]) -> list[str]:
+    """What each network costs, once for all cells that cost the same; nothing where it is the same for all."""
+    if len({(one.parameters, one.gflops) for one in costs.values()}) < 2:
+        return []
+    timed = any(one.latency_ms is not None for one in costs.values())
+    lines = ["**What it costs**", "", f"| cell | parameters, millions | GFLOP an image |{' latency, ms |' * timed}"]
+    lines += ["|---|---|---|" + "---|" * timed]
+    said = set()
+    for cell in part.cells:
+        one = costs.get(cell.name)
+        if one is None or one in said:
+            continue
+        said.add(one)
+        latency = f" {one.latency_ms:.2f} |" if one.latency_ms is not None else " |" * timed
+        lines.append(f"| {', '.join(cell.values.values())} | {one.parameters:.2f} | {one.gflops:.3f} |{latency}")
+    return [*lines, ""]
 
 
 def as_latex(part: Part, table: Sequence[Row]) -> str:

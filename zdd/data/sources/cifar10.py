@@ -133,8 +133,8 @@ def _unpack(batches: list[Path], pictures: list[Found], out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        for one in {Path(one.path).parent for one in pictures}:
-            (temporary / one.relative_to(out)).mkdir(parents=True, exist_ok=True)
+        for below in {Path(one.path).parent for one in pictures}:
+            (temporary / below.relative_to(out)).mkdir(parents=True, exist_ok=True)
         values = (row[1:].reshape(3, SIDE, SIDE).transpose(1, 2, 0) for batch in batches for row in _read(batch))
         progress = track(pictures, "unpacking CIFAR-10", len(pictures), console=Console(stderr=True))
         for one, value in zip(progress, values, strict=True):
