@@ -164,3 +164,11 @@ def test_a_folder_of_someone_elses_is_left_alone(made: dict[str, Group], tmp_pat
     with pytest.raises(ZddError, match=r"holds what was not made here \(mine.txt\)"):
         drawing.draw(made["all"].path, tmp_path, n_imgs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_the_files(made: dict[str, Group], tmp_path: Path) -> None:
+    root = Path(files.read_json(made["all"].plan)["config"]["dataset"]["root"])
+    path = tmp_path / "small.json"
+    path.write_text(json.dumps(settings(root) | {"optimizer": {"name": "Adam", "lr": 1e30}}))
+    said = experiment.run_experiment(configuration.load(str(path)), n_runs=1, runs=tmp_path / "runs")
+    assert "the training loss is" in said["failed"]["run_0"] and ".png" in said["failed"]["run_0"]

@@ -14,6 +14,7 @@ from drawn_part import draw_part
 from PIL import Image, ImageEnhance
 
 from zdd import cli, features, files, likeness, memorised
+from zdd.data.synthesis import folder as folder_module
 from zdd.errors import ZddError
 from zdd.features import Sight
 from zdd.models import backbones
@@ -231,3 +232,7 @@ def test_what_can_not_be_compared_is_said_in_a_line(folder: Callable[..., Path],
         likeness.judge(root, network="pixels")
     with pytest.raises(ZddError, match="did you mean 'mobilenet_v2'"):
         features.open_eye("mobilnet_v2", (32, 32))
+
+
+def test_a_judged_folder_can_still_be_made_anew() -> None:
+    assert {likeness.FIGURES, likeness.PICTURE} <= folder_module.OURS

@@ -26,7 +26,7 @@ from zdd.rundir import RunDir
 from zdd.trained import Trained, load_trained
 
 PARENTS = "parents"  # a folder of lists: what each class's images were learnt from
-OURS = folders.OURS | {PARENTS, likeness.FIGURES, likeness.PICTURE}
+OURS = folders.OURS | {PARENTS}
 BATCH = 16  # images drawn at a time, whatever is wished, so that the same seed draws the same bytes
 SHOWN = 10  # of each class on the contact sheet
 err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -15,7 +15,8 @@ MARK = "synthetic.json"  # says that a folder was made here, so that it may be m
 README = "README.md"
 SAMPLES = "samples.png"
 IMAGES, MASKS = "images", "masks"
-OURS = frozenset({TABLE, MARK, README, SAMPLES, IMAGES, MASKS})
+JUDGED = frozenset({"likeness.json", "nearest.png"})  # what zdd.likeness writes into it afterwards
+OURS = frozenset({TABLE, MARK, README, SAMPLES, IMAGES, MASKS}) | JUDGED
 
 
 @dataclass(frozen=True, slots=True)
