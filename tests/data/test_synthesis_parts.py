@@ -11,7 +11,7 @@ from synthetic_plates import draw_plates, read_rows, split_counts, synthetic, wi
 from zdd.data.found import Found
 from zdd.data.synthesis import blend, finish, perlin, picture, regions, template
 from zdd.data.synthesis.combine import synthesise
-from zdd.data.synthesis.job import Style
+from zdd.data.synthesis.job import Job, Style
 from zdd.errors import ZddError
 
 
@@ -58,6 +58,11 @@ def test_a_defect_keeps_its_contrast_where_it_is_pasted() -> None:
     pasted, found = blend.paste(under, piece, at)
     assert pasted[found].mean() == pytest.approx(0.2, abs=1e-5)
     assert np.abs(pasted[~found] - 0.5).max() < 1e-5
+    darker = np.full((60, 60, 1), 0.4, np.float32)
+    dim = blend.fit(darker, piece, 12, 12)
+    assert dim is not None and dim.gain == pytest.approx(0.42 / 0.52)
+    pasted, found = blend.paste(darker, piece, dim)
+    assert pasted[found].mean() == pytest.approx(0.4 - 0.3 * 0.42 / 0.52, abs=1e-4)  # less light, less contrast
 
 
 def test_a_piece_outside_the_picture_fits_nowhere() -> None:
@@ -242,6 +247,29 @@ def test_a_defect_at_the_border_is_not_moved_out(monkeypatch: pytest.MonkeyPatch
             np.zeros((40, 40, 1), np.float32), mask, np.random.default_rng(seed), Style(mirror=False)
         )
         assert moved.sum() >= 18  # nine tenths of 20
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_region_is_mirrored_only_where_it_may_be(tmp_path: Path, mirror: bool) -> None:
+    shape = np.zeros((60, 60), bool)
+    shape[22:34, 24:27], shape[31:34, 24:33] = True, True  # an L
+    rng = np.random.default_rng(0)
+    for name in ("bad", "good"):
+        pixels = np.where(shape & (name == "bad"), 60, 130) + rng.normal(0, 2, (60, 60))
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{name}.png")
+    Image.fromarray(shape).save(tmp_path / "mask.png")
+    source = Found(str(tmp_path / "bad.png"), "bad", mask=str(tmp_path / "mask.png"))
+    style = Style(turn=0, light=0, mirror=mirror)
+    seen = set()
+    for number in range(12):
+        clean = (Found(str(tmp_path / "good.png"), "good"),)
+        made = regions.make(Job("bad", "bad", "train", number, 0, False, source, clean), style)
+        assert made.mask is not None
+        rows, columns = np.flatnonzero(made.mask.any(1)), np.flatnonzero(made.mask.any(0))
+        seen.add(made.mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].tobytes())
+        assert made.picture.values[made.mask].mean() < 0.35 < made.picture.values[~made.mask].mean()  # 60 / 255 = 0.24
+    letter = shape[22:34, 24:33]
+    assert seen == ({letter.tobytes(), letter[:, ::-1].tobytes()} if mirror else {letter.tobytes()})
 
 
 def test_a_region_that_fills_its_picture_is_none(tmp_path: Path) -> None:
