@@ -245,8 +245,8 @@ def _below(node: Branch | Leaf | None, name: str) -> Branch | Leaf | None:
 
 
 def _drop(node: Branch | Leaf | None, name: str, instead: Any) -> None:
-    if isinstance(node, Branch) and isinstance(instead, Branch):
-        node.pop(name, None)
+    if isinstance(node, Branch) and name in node and isinstance(instead, Branch):
+        node[name] = Branch({}, instead.where)  # in its place: the order of the axes stays
 
 
 def values_of(node: Branch) -> dict[str, Any]:

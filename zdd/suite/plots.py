@@ -1,6 +1,7 @@
 """The plots of a suite: the mean over the runs with a band of their deviation, epoch by epoch, cell beside cell."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,7 +91,9 @@ def _panels(results: Sequence[Result]) -> dict[str, list[tuple[str, Result]]]:
     panels: dict[str, list[tuple[str, Result]]] = {}
     for result in results:
         values = list(result.cell.values.values())
-        title, label = (values[0], ", ".join(values[1:])) if len(values) > 1 else ("", values[0] if values else "")
+        first = next(iter(result.cell.values), "")
+        title = "" if len(values) < 2 else values[0] if re.search("[A-Za-z]", values[0]) else f"{first} {values[0]}"
+        label = ", ".join(values[1:] or values)
         panels.setdefault(title, []).append((label, result))
     return panels
 
