@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from synthetic_plates import (
 
 from zdd import cli
 from zdd.data.dataset import prepare
+from zdd.data.found import Found
 from zdd.data.roots import source_of
 from zdd.data.synthesis import finish
 from zdd.data.synthesis.combine import synthesise
-from zdd.data.synthesis.job import Style
+from zdd.data.synthesis.job import Job, Style
 from zdd.data.synthesis.wish import Wish
 from zdd.errors import ZddError
 
@@ -169,6 +171,9 @@ def test_the_same_seed_gives_the_same_bytes_for_any_number_of_processes(plates: 
     assert {k: v for k, v in first.items() if k != read_me} == {k: v for k, v in second.items() if k != read_me}
     images = [name for name in first if name.startswith("images/train")]
     assert len(images) == 4 and all(first[name] != third[name] for name in images)
+    one = Job("crack", "crack", "train", 0, 0, False, Found("/a", "crack"), ())
+    others = (replace(one, seed=1), replace(one, number=1), replace(one, split="val"), replace(one, class_name="dent"))
+    assert len({job.rng().random() for job in (one, *others)}) == 5
 
 
 def test_more_images_begin_with_the_fewer(plates: Path, tmp_path: Path) -> None:
@@ -316,6 +321,13 @@ def test_a_folder_of_someone_else_is_refused_before_any_work(plates: Path, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
+def test_a_folder_of_its_own_is_replaced(plates: Path, tmp_path: Path) -> None:
+    for n in (2, 1):
+        synthesise(wish(tmp_path / "out", plates, train=n))
+    assert len(list((tmp_path / "out/images").iterdir())) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_a_full_disk_leaves_the_old_folder_whole(plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     synthesise(wish(out, plates, train=1))
@@ -327,8 +339,8 @@ def test_a_full_disk_leaves_the_old_folder_whole(plates: Path, tmp_path: Path, m
 
 
 def test_real_rows_lead_to_the_real_files_from_the_folder(plates: Path, tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "below").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "below")
     out = tmp_path / "link" / "out"  # ".." leads to another place than its text says
     synthesise(wish(out, plates, train=1))
     rows = read_rows(out / "synthetic.csv")
