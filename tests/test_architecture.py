@@ -58,11 +58,16 @@ RANKS = {
         "coldstart",
         "race",
         "benchmarking",
+        "drawing",
+        "likeness",
+        "memorised",
+        "features",
         "search",
         "launch",
         "serve",
+        "suite",
     },
-    7: {"tables", "verb", "engineverbs", "verbs", "cli"},
+    7: {"tables", "verb", "dataverbs", "suiteverbs", "engineverbs", "verbs", "cli"},
 }
 OWN_FOLDER = {"experiment": "training"}  # a file whose parts lie in a folder of another name
 ONLY_IN = {  # a library that is imported in one place only, and where
@@ -141,7 +146,7 @@ def test_libraries_have_one_place(path: Path) -> None:
         library = name.split(".")[0]
         if library == "argparse":
             assert name == "argparse"
-            assert room(path) in ("cli", "verb", "verbs", "engineverbs")
+            assert room(path) in ("cli", "verb", "dataverbs", "suiteverbs", "verbs", "engineverbs")
         elif library in ONLY_IN:
             assert room(path) == ONLY_IN[library], f"{name} belongs in zdd/{ONLY_IN[library]}"
         if library in TORCH and room(path) in RANKS[0] | RANKS[1] | RANKS[2] | RANKS[7]:

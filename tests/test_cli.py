@@ -15,7 +15,17 @@ import pytest
 from zdd import cli
 
 ROOT = Path(__file__).parent.parent
-VERBS = [[], ["train"], ["test"], ["predict"], ["models"], ["data"], ["data", "labels"], ["schema"]]
+VERBS = [
+    [],
+    ["train"],
+    ["test"],
+    ["predict"],
+    ["models"],
+    ["data"],
+    ["data", "labels"],
+    ["data", "synthesise"],
+    ["schema"],
+]
 HAVING_TORCH = "import sys; sys.path.insert(0, {root!r}); from zdd.cli import main; code = main({verb!r}, {argv!r}); "
 HAVING_TORCH += "print('torch' if 'torch' in sys.modules else 'no torch', file=sys.stderr); raise SystemExit(code)"
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from tests.conftest import draw_part
+from zdd import cli, experiment, files, plugins, predict
 from zdd import config as configuration
-from zdd import experiment, files, plugins, predict
 from zdd.data import dataset as datasets
 from zdd.data.module import DataModule
 from zdd.examine import examine
@@ -26,10 +26,13 @@ SMALL: dict[str, dict[str, Any]] = {  # what makes a method small enough for sec
     "duq": {"backbone": "luna", "embedding_size": 8},
     "unet": {"width": 0.25},
     "patchcore": {"weights": "none"},
+    "gan": {"generator": [8, 4], "discriminator": [4, 4], "latent_size": 3},
 }
 SIZE = 48
 COUNTS = {"train": (11, 6, 4), "val": (5, 3, 2), "test": (5, 4, 3)}  # good, crack, dent mark; nothing divides by 4
-METHODS = [name for name in plugins.available("model") if name != "gan"]
+ALL = list(plugins.available("model"))
+DRAWING = [name for name in ALL if plugins.load("model", name).generative]
+METHODS = [name for name in ALL if name not in DRAWING]  # those that judge images
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +146,7 @@ def test_a_prediction_has_the_shapes_of_the_noun(trained: Group) -> None:
     assert said.picture is None or said.picture.shape == (5, 3, SIZE, SIZE)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ALL)
 def test_a_stopped_run_goes_on_to_the_same_bits(
     method: str, plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,7 +168,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     assert files.sha256(group.runs[0].weights) == files.sha256(whole.runs[0].weights)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ALL)
 def test_a_batch_of_good_images_alone_is_learnt_from(method: str, plates: Path, tmp_path: Path) -> None:
     from zdd.models import build
 
@@ -189,3 +192,47 @@ def test_a_batch_of_good_images_alone_is_learnt_from(method: str, plates: Path, 
     gradients = [p.grad for p in model.net.parameters() if p.grad is not None]
     assert torch.isfinite(loss) and gradients and all(torch.isfinite(g).all() for g in gradients)
     assert sum(float(g.abs().sum()) for g in gradients) > 0
+
+
+@pytest.fixture(scope="module", params=DRAWING)
+def drawing(request: pytest.FixtureRequest, plates: Path, tmp_path_factory: pytest.TempPathFactory) -> Group:
+    return train(settings(plates, request.param), tmp_path_factory.mktemp(request.param))
+
+
+def test_what_draws_keeps_its_last_weights_and_has_neither_threshold_nor_figures(drawing: Group) -> None:
+    run = drawing.runs[0]
+    stored = files.read_json(run.metrics)
+    assert stored["val"] == {} and stored["threshold"] is None
+    assert stored["training"]["best_epoch"] == stored["training"]["epochs"] == 3
+    last = torch.load(run.last, weights_only=True)["state_dict"]
+    for name, tensor in load_trained(run, generative=True).model.net.state_dict().items():
+        assert torch.equal(tensor, last[f"net.{name}"])
+
+
+WORDS = (
+    ["test"],
+    ["predict", "."],
+    ["explain"],
+    ["explain", "--score"],
+    ["export", "--engine", "onnx"],
+    ["benchmark"],
+)
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_what_draws_says_in_one_line_what_it_is_for(
+    drawing: Group, words: list[str], capsys: pytest.CaptureFixture[str], plates: Path
+) -> None:
+    given = [str(plates) if word == "." else word for word in words]
+    assert cli.main(None, [given[0], str(drawing.path), *given[1:]]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    run = drawing.runs[0].path
+    name = files.read_json(drawing.plan)["config"]["model"]["name"]
+    assert said[-1].endswith(f"{run}: a '{name}' draws images and judges none; try: zdd data gan {run} OUT")
+    assert len(said) == 1
+
+
+def test_a_method_that_judges_draws_nothing(trained: Group, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(None, ["data", "gan", str(trained.path), str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.strip().endswith("judges images and draws none; name a run with the model 'gan'")
+    assert not (tmp_path / "out").exists()

@@ -16,7 +16,13 @@ from zdd.data.synthesis import labels
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*(ROOT / name / "README.md" for name in (".", "data", "weights")), *sorted((ROOT / "docs").glob("*.md"))]
-MENTIONED = ([], ["train"], ["test"], ["predict"], ["data", "labels"])  # verbs without what they need
+MENTIONED = (
+    [],
+    ["train"],
+    ["test"],
+    ["predict"],
+    *(["data", name] for name in ("labels", "synthesise", "gan", "likeness")),
+)
 STARTS = ("make ", "python ", "zdd ", "tensorboard ")
 
 

@@ -80,7 +80,7 @@ def _fill(parser: Parser, verb: Verb) -> None:
     if verb.usage:
         parser.usage = "\n       ".join(f"{_typed(parser.prog)} {line}" for line in verb.usage)
     for argument in verb.arguments:
-        parser.add_argument(argument.name, **argument.options)
+        parser.add_argument(*argument.name.split(), **argument.options)
     if verb.below:
         _add(parser, verb.below)
 

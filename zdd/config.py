@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from zdd import checks, layers
 from zdd.errors import ZddError
-from zdd.located import Key, branch, dotted, origins, plain
+from zdd.located import Branch, Key, branch, dotted, origins, plain
 from zdd.plugins import FOLDERS, available
 from zdd.settings import Config, DatasetSettings, Section
 from zdd.wording import at
@@ -62,9 +62,18 @@ def load(name: str, overrides: Sequence[str] = ()) -> Loaded:
         ZddError: One line for every mistake: the setting, its value, which layer set it, and what would be right.
     """
     path = layers.find(name)
+    return compose([*layers.extended(path), layers.overridden(overrides)], path.stem)
+
+
+def compose(above: Sequence[Branch], name: str) -> Loaded:
+    """Lay the layers `above` over configs/DEFAULT.json, first to last, and check what comes out.
+
+    Raises:
+        ZddError: As `load`.
+    """
     default = layers.defaults()
     merged: Any = default
-    for layer in (*layers.extended(path), layers.overridden(overrides)):
+    for layer in above:
         merged = layers.merge(merged, layer, default)
     places = origins(merged)
     value = plain(merged)
@@ -72,7 +81,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Loaded:
     if config is None:
         located = [(_place(mistake.key, places), mistake) for mistake in mistakes]
         raise ZddError(*(mistake.line(place) for place, mistake in sorted(located, key=lambda pair: _order(pair[0]))))
-    return Loaded(config, path.stem, value, _origin(as_dict(config), places))
+    return Loaded(config, name, value, _origin(as_dict(config), places))
 
 
 def from_dict(value: dict[str, Any]) -> Config:

@@ -84,7 +84,7 @@ def _prepare(config: Config) -> tuple[Dataset, Audit]:
     preprocess = _preprocess(config)
     dataset, audit = datasets.prepare(config.dataset, preprocess, cache=config.loader, one_class=made.one_class)
     feasible.check(dataset, config.monitor, masks=made.masks)
-    if dataset.has_good:
+    if dataset.has_good and not made.generative:
         labels = np.array([record.label for record in dataset.split("val")])
         decide.check(labels != 0, config.threshold)
     return dataset, audit
@@ -111,6 +111,8 @@ def _run_group(group: Group, numbers: Sequence[int], dataset: Dataset, audit: di
     if done:
         means = {name: row["mean"] for name, row in summarise(group)["val"].items()}
         result |= {"mean": means, "summary": str(group.summary)}
+        draws = build.method(configuration.from_dict(plan["config"]).model).generative
+        result["next"] = f"zdd data gan {group.path} OUT" if draws else f"python test.py {group.path}"
     return result
 
 
@@ -128,10 +130,11 @@ def run_once(config: Config, run: RunDir, dataset: Dataset, audit: dict[str, Any
     model.recipe = build.recipe(config, task)
     data = DataModule(dataset, preprocess, config, masks=model.masks)
     fit(model, data, config, run)
-    best = torch.load(run.best, map_location="cpu", weights_only=True)
+    best = torch.load(run.last if model.generative else run.best, map_location="cpu", weights_only=True)
     model.load_state_dict(best["state_dict"])
     model.float().cpu().eval()  # judged and kept in single precision, whatever it was trained in
-    _keep(run, Trained(model, data.preprocess, None, config), data)
+    keep = _keep_generative if model.generative else _keep
+    keep(run, Trained(model, data.preprocess, None, config), data)
     run.finish()
 
 
@@ -162,6 +165,13 @@ def _keep(run: RunDir, trained: Trained, data: DataModule) -> None:
     epochs = read_epochs(run.epochs)
     files.write_json(run.metrics, _metrics(trained, figures, epochs))
     write_final(Tested(run, task, trained.threshold, columns, records, figures), config, len(epochs))
+
+
+def _keep_generative(run: RunDir, trained: Trained, _: DataModule) -> None:
+    """Write down a model that judges no image: it has no threshold, and what it draws is judged when it draws."""
+    save_trained(run, trained)
+    epochs = read_epochs(run.epochs)
+    files.write_json(run.metrics, _metrics(trained, {}, epochs))
 
 
 def _planted(trained: Trained, data: DataModule, columns: Columns) -> dict[str, Figure]:

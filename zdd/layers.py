@@ -67,6 +67,25 @@ def extended(path: Path) -> list[Branch]:
     return [*bases, own]
 
 
+def below(section: Branch, beside: Path) -> list[Branch]:
+    """The layers that a section extends, first to last, without what their files say of themselves.
+
+    Args:
+        section: Its "extends" names them.
+        beside: The folder that is looked into first.
+
+    Raises:
+        ZddError: If a file is not there, is broken, or extends itself.
+    """
+    layers: dict[Path, Branch] = {}
+    for file in _bases(section, beside):
+        _extend(file, layers, ())
+    for layer in layers.values():
+        for note in NOTES:
+            layer.pop(note, None)
+    return list(layers.values())
+
+
 def overridden(overrides: Sequence[str]) -> Branch:
     """The command line as a layer.
 
@@ -129,16 +148,12 @@ def _extend(path: Path, layers: dict[Path, Branch], above: tuple[Path, ...]) -> 
     if resolved in layers:
         return
     layer = read(path)
-    for base, where in _bases(layer):
-        try:
-            file = find(base, path.parent)
-        except ZddError as error:
-            raise ZddError(f"extends = {json.dumps(base)} ({where}): {error}") from None
+    for file in _bases(layer, path.parent):
         _extend(file, layers, (*above, resolved))
     layers[resolved] = layer
 
 
-def _bases(layer: Branch) -> list[tuple[str, str]]:
+def _bases(layer: Branch, beside: Path) -> list[Path]:
     node = layer.get("extends")
     if node is None:
         return []
@@ -146,7 +161,13 @@ def _bases(layer: Branch) -> list[tuple[str, str]]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ZddError(f"extends ({node.where}): must be the name of an experiment, or a list of such names")
-    return [(name, node.where) for name in names]
+    found = []
+    for name in names:
+        try:
+            found.append(find(name, beside))
+        except ZddError as error:
+            raise ZddError(f"extends = {json.dumps(name)} ({node.where}): {error}") from None
+    return found
 
 
 def _put(layer: Branch, parts: list[str], value: Any) -> None:

@@ -92,6 +92,26 @@ def student(values: NDArray[np.float64]) -> tuple[float, float | None, float | N
     return mean, deviation, mean - half, mean + half
 
 
+def welch(values: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[float, float | None, float | None]:
+    """By how much the mean of `values` is above that of `others`, with Welch's 95 % interval (1947), which lets the
+    two scatter differently. No interval where one of them is a single value, or none of them scatters at all.
+
+    Args:
+        values: (n,) one a run, n > 0.
+        others: (m,) the same of what it is compared with.
+    """
+    difference = float(np.mean(values) - np.mean(others))
+    if min(len(values), len(others)) < 2:
+        return difference, None, None
+    parts = [float(np.var(each, ddof=1)) / len(each) for each in (values, others)]
+    total = sum(parts)
+    if total == 0:
+        return difference, None, None
+    freedom = total**2 / sum(part**2 / (len(each) - 1) for part, each in zip(parts, (values, others), strict=True))
+    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(total)
+    return difference, difference - half, difference + half
+
+
 def share(hit: NDArray[np.bool_], part: NDArray[np.int64] | None = None) -> Figure:
     """The share of hits with Wilson's interval.
 

@@ -107,6 +107,23 @@ def _costs(row: dict[str, Any]) -> list[str]:
     return [*fresh, f"{row['file_mb']:.1f}", f"{row['parameters'] / 1e6:.2f}", f"{row['gflops']:.2f}"]
 
 
+def likeness(result: dict[str, Any]) -> None:
+    """How like the real images synthetic ones are, class by class, and whether they repeat them."""
+    say(f"by {result['network']}")
+    names = ("n_synthetic", "n_train", "kid", "kid_held_out", "fid", "fid_held_out")
+    rows = [[name, *(_number(row[key]) for key in names)] for name, row in result["classes"].items()]
+    if rows:
+        show(["class", "synthetic", "training", "KID", "of held-out", "FID", "of held-out"], rows)
+    found = result["memorisation"]
+    say(
+        f"nearest training image, in medians of {result['held_out']}: least {_number(found['distance_least'])}, "
+        f"median {_number(found['distance_median'])}; copies {found['n_same']}, near copies {found['n_near']}"
+    )
+    for line in result["alarms"]:
+        say(f"ALARM: {line}")
+    say(f"look at {result['picture']}")
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 

@@ -58,16 +58,22 @@ def save_trained(run: RunDir, trained: Trained) -> None:
     )
 
 
-def load_trained(run: RunDir) -> Trained:
+def load_trained(run: RunDir, *, generative: bool = False) -> Trained:
     """Read a finished run's model.
 
+    Args:
+        run: A finished run.
+        generative: Whether a model that draws images is wanted, and not one that judges them.
+
     Raises:
-        ZddError: If a file is missing, of another format, or the weights are not those that model.json names.
+        ZddError: If a file is missing, of another format, the weights are not those that model.json names, or the
+            model is not of the sort that is wanted.
     """
     stored = files.read_json(run.model)
     if stored.get("format") != FORMAT:
         raise ZddError(f"{run.model}: format is {stored.get('format')}; this zdd reads format {FORMAT}")
     config = configuration.from_dict(files.read_json(run.config))
+    _check_sort(run, config, generative)
     preprocess = Preprocess.from_dict(stored["preprocess"])
     task = Task(
         classes=tuple(stored["classes"]),
@@ -83,6 +89,15 @@ def load_trained(run: RunDir) -> Trained:
     model.eval()
     threshold = Threshold.from_dict(stored["threshold"]) if stored["threshold"] else None
     return Trained(model, preprocess, threshold, config)
+
+
+def _check_sort(run: RunDir, config: Config, generative: bool) -> None:
+    name = config.model.name
+    if build.method(config.model).generative == generative:
+        return
+    if generative:
+        raise ZddError(f"{run.path}: a '{name}' judges images and draws none; name a run with the model 'gan'")
+    raise ZddError(f"{run.path}: a '{name}' draws images and judges none; try: zdd data gan {run.path} OUT")
 
 
 def _weights(path: Path, sha256: str) -> dict[str, Any]:

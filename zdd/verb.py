@@ -12,7 +12,7 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument as argparse's add_argument takes it."""
+    """An argument as argparse's add_argument takes it; a name of two words has two spellings."""
 
     name: str
     options: dict[str, Any]

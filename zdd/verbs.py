@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zdd import engineverbs, tables
+from zdd import dataverbs, engineverbs, suiteverbs, tables
 from zdd.errors import ZddError
 from zdd.verb import DEVICE, Result, Verb, argument
 
@@ -112,13 +112,6 @@ def models(_: Args) -> Result:
     return {"models": rows}
 
 
-def labels(args: Args) -> Result:
-    """Draw the data set `labels`."""
-    from zdd.data.synthesis import labels
-
-    return labels.draw(args.out, per_class=args.per_class, seed=args.seed)
-
-
 def schema(args: Args) -> Result:
     """Print or write the schema of experiment files."""
     from zdd import schema
@@ -147,8 +140,9 @@ def _print_config(loaded: Loaded) -> Result:
 
 def _trained(result: Result) -> Result:
     if result["done"]:
-        tables.summary(Path(result["summary"]), "val")
-        tables.say(f"next: python test.py {result['group']}")
+        if result["mean"]:  # what draws images has no figures
+            tables.summary(Path(result["summary"]), "val")
+        tables.say(f"next: {result['next']}")
     if result["failed"]:
         tables.say(f"failed: {', '.join(result['failed'])}; after mending: python train.py --resume {result['group']}")
     return result
@@ -251,23 +245,9 @@ VERBS = {
             "runs/casting_mobilenet/latest/run_0 --score",
         ),
     ),
+    "suite": suiteverbs.SUITE,
     "models": Verb("List the backbones with their size and cost.", models, (), ("",)),
-    "data": Verb(
-        "Make data sets.",
-        examples=("labels data/labels --per-class 100 --seed 0",),
-        below={
-            "labels": Verb(
-                "Draw photographs of products with printed labels: good prints and four faults.",
-                labels,
-                (
-                    argument("out", "a new folder, or one that this command made", metavar="OUT", type=Path),
-                    argument("--per-class", "images of each class", type=int, required=True, metavar="N"),
-                    argument("--seed", "the same seed draws the same pictures (0)", type=int, default=0, metavar="S"),
-                ),
-                ("data/labels --per-class 100 --seed 0",),
-            )
-        },
-    ),
+    "data": dataverbs.DATA,
     "schema": Verb(
         "The JSON schema of experiment files, for editors.",
         schema,

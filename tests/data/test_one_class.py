@@ -91,7 +91,7 @@ def test_contaminating_images_come_from_every_split_and_are_drawn_by_the_seed() 
 def test_nothing_that_shows_the_same_part_as_a_contaminating_image_is_scored() -> None:
     records = [Record(f"/g{i}", 0, split="train") for i in range(4)]
     records += [Record("/a1", 1, "A", "test"), Record("/a2", 1, "A", "test"), Record("/a3", 0, "A", "val")]
-    records += [Record("/a1-drawn", 1, "", "test", parent="/a1"), Record("/free", 0, "B", "test")]
+    records += [Record("/a1-drawn", 1, "", "test", parent="/free2;/a1"), Record("/free", 0, "B", "test")]
     before = collapse(Dataset(tuple(records), ("good", "crack"), True))
     seed = next(s for s in range(99) if only_good(before, 0.25, s)[0].records[4].split == "train")  # /a1 is drawn
     after, notes = only_good(before, 0.25, seed)

@@ -18,6 +18,7 @@ from zdd.data.found import Found
 from zdd.data.look import Seen, look_at_all, side_by_side
 from zdd.data.masks import misfits
 from zdd.data.one_class import DEFECT, collapse, only_good
+from zdd.data.parents import check as check_parents
 from zdd.data.roots import locate
 from zdd.errors import ZddError
 from zdd.preprocess import Preprocess
@@ -76,10 +77,9 @@ def prepare(
     if settings.contamination and not one_class:
         raise ZddError(f"dataset.contamination = {settings.contamination}: only {_ANOMALIES} takes it; set it to 0")
     root = locate(settings.root)
-    index = plugins.load("dataset", settings.name)
     base = root if root.is_dir() else root.parent
-    images = splitting.with_groups(index(root, **settings.options), settings.group)
-    found = sorted(images, key=lambda one: _key(one.path, base))
+    images = splitting.with_groups(plugins.load("dataset", settings.name)(root, **settings.options), settings.group)
+    found = sorted(images, key=lambda one: name_below(one.path, base))
     if not found:
         raise ZddError(f"{root}: there is no image in it")
     seen = look_at_all([one.path for one in found], memory_of(root) if cache.cache else None)
@@ -91,6 +91,7 @@ def prepare(
     _check_masks(found, seen)
     found, seen, held_out = unknowns.hold_out(found, seen, settings, least=1 if one_class else 2)
     dataset = _dataset(found, seen, settings, base, least=1 if one_class else 2)
+    check_parents(dataset.records, held_out)
     notes: list[str] = []
     if one_class or settings.defects == "one":
         dataset = collapse(dataset)
@@ -110,7 +111,7 @@ def _dataset(
 ) -> Dataset:
     labels = [one.class_name for one in found]
     classes, has_good = order(labels, good_class=settings.good_class, expected=settings.classes, least=least)
-    groups = splitting.group_keys(found, [_key(one.path, base) for one in found])
+    groups = splitting.group_keys(found, [name_below(one.path, base) for one in found])
     share = settings.split
     given = [one.split for one in found]
     splits = splitting.complete(given, groups, labels, share.val, share.test, share.seed)
@@ -128,7 +129,7 @@ def _mask_values(found: Sequence[Found], classes: Sequence[str]) -> tuple[int, .
     return tuple(values[name] for name in classes) if values else None
 
 
-def _key(path: str, base: Path) -> str:
+def name_below(path: str, base: Path) -> str:
     """An image's name wherever the set lies: its path below the root."""
     start = f"{base}{os.sep}"
     below = path[len(start) :] if path.startswith(start) else os.path.relpath(path, base)

@@ -14,5 +14,5 @@ class Found:
     group: str = ""  # serial number of the part: pictures of one part never straddle two splits
     split: Split | None = None  # where the data set itself puts it
     mask: str = ""
-    parent: str = ""  # the image that a synthetic one was made from
+    parent: str = ""  # the images that a synthetic one was made from, as zdd.data.parents reads them
     value: int | None = None  # the pixel value of its class in the mask; None: every pixel that is not black is of it

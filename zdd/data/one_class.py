@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zdd.data.parents import parents
 from zdd.errors import ZddError
 from zdd.marks import ANY
 from zdd.records import Record
@@ -77,5 +78,5 @@ def only_good(dataset: "Dataset", contamination: float, seed: int) -> tuple["Dat
 
 
 def _parts(record: Record) -> set[str]:
-    """What ties an image to others: its group, the image that it was made from, itself."""
-    return {record.path, record.parent, f"group {record.group}" if record.group else ""} - {""}
+    """What ties an image to others: its group, the images that it was made from, itself."""
+    return {record.path, *parents(record.parent), f"group {record.group}" if record.group else ""} - {""}

@@ -37,3 +37,19 @@ def locate(root: str, setting: str = "dataset.root") -> Path:
         f'{setting} = "{root}": there is no such folder or file; looked for {looked}{hint}; '
         "see data/README.md, or name the folders of your sets in ZDD_DATA"
     )
+
+
+def source_of(root: Path) -> str:
+    """The source that reads a folder (or table), told by what lies there."""
+    if root.is_file():
+        return "csv"
+    if (root / "labels.json").is_file():
+        return "labels"
+    if any(root.glob("*.csv")):
+        return "csv"
+    there = {path.name.lower() for top in (root, root / "train") if top.is_dir() for path in top.iterdir()}
+    if {"images", "masks"} <= there:
+        return "masks"
+    if {"ok", "ng"} <= there and "ng_msk" in there:
+        return "ok_ng"
+    return "mvtec" if "ground_truth" in there else "folder"

@@ -1,6 +1,7 @@
 """Which images train, which validate, which test: seeded, stratified by class, never through a group."""
 
 import hashlib
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from zdd.data.found import Found
+from zdd.data.parents import all_parents
 from zdd.errors import ZddError
 from zdd.records import SPLITS, Split
 
@@ -46,17 +48,24 @@ def with_groups(found: Sequence[Found], pattern: str | None) -> list[Found]:
 
 
 def group_keys(found: Sequence[Found], keys: Sequence[str]) -> list[str]:
-    """What must stay together, one key an image: its group, or else itself; a synthetic image goes with its parent.
+    """What must stay together, one key an image: its group, or else itself; a synthetic image goes with its parents.
+
+    So do all that were made from the same image, whether it is among these or not.
 
     Args:
         found: The images.
         keys: A stable name for each image (its path below the root), so that moving the set changes no split.
     """
     of_path = {one.path: f"g:{one.group}" if one.group else f"i:{key}" for one, key in zip(found, keys, strict=True)}
+    named = all_parents(one.parent for one in found)
+    places = {os.path.normpath(path): key for path, key in of_path.items()} if named else {}
     joined: dict[str, str] = {}
     for one in found:
-        if one.parent in of_path:
-            first, second = sorted((_end(of_path[one.path], joined), _end(of_path[one.parent], joined)))
+        for parent in named.get(one.parent, ()):
+            place = os.path.normpath(parent)
+            # An image that is not here ("z:", behind all others) holds together what was made from it.
+            ends = _end(of_path[one.path], joined), _end(places.get(place, f"z:{place}"), joined)
+            first, second = sorted(ends)
             joined[second] = first  # the first by name stands for both, whatever the order of the files
     return [_end(of_path[one.path], joined) for one in found]
 

@@ -36,6 +36,7 @@ class ZddModel(pl.LightningModule):
     one_pass = False  # it learns without gradients, in one epoch through the training images
     masks = False  # it learns from masks
     pixelwise = False  # what it says has a map
+    generative = False  # it draws images and judges none: no threshold, no figures, no test; `draw` and `grid`
     pixel_threshold: float | None = None  # a pixel whose map reaches it is defective; None: chosen on good images
 
     def __init__(self, task: Task) -> None:
@@ -43,6 +44,12 @@ class ZddModel(pl.LightningModule):
         self.task = task
         self.recipe: Recipe | None = None
         self.channels_last = False
+
+    grid_every = 10  # of a generative method: epochs between two grids in log/
+
+    def grid(self) -> Tensor:
+        """(N, 3, H, W) in [0, 1]: what a generative method draws by now, from the same random numbers every time."""
+        raise NotImplementedError
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -100,11 +100,14 @@ def _method_mistakes(config: Config) -> list[str]:
     lines = []
     known = {"val/loss", "val/auroc"} if made.one_class else {f"val/{figure}" for figure in CLASS_FIGURES}
     known |= {"val/iou", "val/dice"} if made.masks else set()
+    known = {"val/loss"} if made.generative else known
     if config.monitor not in known:
         lines.append(f"monitor = '{config.monitor}': the model '{name}' has no such figure; {', '.join(sorted(known))}")
     if config.dataset.contamination and not made.one_class:
         lines.append(f"dataset.contamination: the model '{name}' learns from defects, too; take it out")
-    if made.one_pass and config.trainer.devices > 1:
+    if made.generative and config.scheduler is not None and config.scheduler.name == "ReduceLROnPlateau":
+        lines.append(f"scheduler.name = 'ReduceLROnPlateau': no figure falls as a '{name}' draws better; take null")
+    if (made.one_pass or made.generative) and config.trainer.devices > 1:
         lines.append(f"trainer.devices = {config.trainer.devices}: the model '{name}' learns on one device; set 1")
     for option, off in (("accumulate", 1), ("gradient_clip", 0)):
         if made.one_pass and getattr(config.trainer, option) != off:

@@ -13,6 +13,8 @@ from zdd.settings import Config
 
 # Of methods that go through the training images once: the setting, and the value that says it is off.
 ONE_PASS = {"optimizer": None, "scheduler": None, "epochs": 1, "early_limit": 0, "replacement_limit": 0}
+# Of methods that draw images: no figure tells when they were best, so that the last weights are kept.
+GENERATIVE: dict[str, Any] = {"early_limit": 0, "replacement_limit": 0, "threshold": None, "explain": []}
 AREAS = ("mm_per_pixel", "grades")  # of methods that say which pixels are defective
 # A method's setting that only counts with another one: that one, the value it then has, and how that is said.
 WITH: dict[str, tuple[str, Callable[[Any], bool], str]] = {
@@ -33,6 +35,10 @@ def find(config: Config, made: type[ZddModel]) -> list[str]:
     if made.one_pass:
         why = f"the model '{name}' goes through the images once and minimises nothing; take it out"
         lines += [_line(key, given[key], why) for key, off in ONE_PASS.items() if given[key] not in (default[key], off)]
+    if made.generative:
+        why = f"the model '{name}' judges no image, and its last weights are kept; take it out"
+        off = {key: value for key, value in GENERATIVE.items() if given[key] not in (default[key], value)}
+        lines += [_line(key, given[key], why) for key in off]
     if not made.pixelwise:
         why = f"the model '{name}' does not say which pixels are defective, so there are no areas; take it out"
         lines += [_line(key, given[key], why) for key in AREAS if given[key] != default[key]]

@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
 from zdd import files
+from zdd.models.base import ZddModel
 from zdd.preprocess import Preprocess
 from zdd.records import Batch
 from zdd.training.limits import Limits
@@ -64,6 +65,7 @@ class Board(Checkpoint):  # a Checkpoint, so that it is called after Limits, who
         row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         if self.rates:  # what learns without gradients has none
             row |= {"lr/highest": max(self.rates), "lr/lowest": min(self.rates)}
+        self._grid(trainer, pl_module)
         row |= {"best": int(self.limits.best_epoch == trainer.current_epoch), "replaced": int(self.limits.replaced)}
         row |= {"speed/images_per_s": self.progress.images_per_s, "speed/epoch_s": self.progress.took_s}
         self.rows.append(row)
@@ -95,6 +97,15 @@ class Board(Checkpoint):  # a Checkpoint, so that it is called after Limits, who
         if self.writer is not None:
             self.writer.close()
             self.writer = None
+
+    def _grid(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """What a generative method draws by now, each class a row."""
+        epoch = trainer.current_epoch + 1
+        if self.writer is None or not isinstance(model, ZddModel) or not model.generative:
+            return
+        if epoch % model.grid_every == 0 or epoch in (1, trainer.max_epochs):
+            drawn = model.grid()
+            self.writer.add_image("drawn", make_grid(drawn, nrow=len(drawn) // model.task.n_classes), epoch)
 
     def _images(self, title: str, image: Tensor) -> None:
         assert self.writer is not None

@@ -54,7 +54,7 @@ def fit(model: ZddModel, data: DataModule, config: Config, run: RunDir) -> None:
     if run.last.is_file() and not zipfile.is_zipfile(run.last):  # what torch writes is one; half of it is none
         raise ZddError(f"{run.last}: is damaged, so the run can't go on from it; delete it to begin the run anew")
     epochs = 1 if model.one_pass else config.epochs
-    trainer = _trainer(config, epochs, callbacks(data.dataset, data.preprocess, config, run))
+    trainer = _trainer(config, epochs, callbacks(data.dataset, data.preprocess, config, run, model))
     resume = run.last if run.last.is_file() else None
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
@@ -67,13 +67,15 @@ def fit(model: ZddModel, data: DataModule, config: Config, run: RunDir) -> None:
         signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it switched off
 
 
-def callbacks(dataset: Dataset, preprocess: Preprocess, config: Config, run: RunDir) -> list[pl.Callback]:
+def callbacks(
+    dataset: Dataset, preprocess: Preprocess, config: Config, run: RunDir, model: ZddModel
+) -> list[pl.Callback]:
     """What watches a training, in the order in which it must be called."""
     progress = ShowProgress(run.path.name, config.monitor)
     validation = Validation(dataset.task(config.image_size))
     limits = Limits(
         run.best,
-        monitor=config.monitor,
+        monitor=None if model.generative else config.monitor,
         early_limit=config.early_limit,
         replacement_limit=config.replacement_limit,
     )

@@ -23,12 +23,13 @@ class Limits(Checkpoint):  # a Checkpoint, so that Lightning calls it after the 
 
     Args:
         best: Where the best checkpoint goes.
-        monitor: Name of the figure; `val/loss` is to fall, every other is to rise.
+        monitor: Name of the figure; `val/loss` is to fall, every other is to rise. None: no figure tells which epoch
+            is best (a generative method), so that the last one is, and no checkpoint is written here.
         early_limit: Epochs without improvement before training stops; 0 is off.
         replacement_limit: Epochs without improvement before the best weights come back; 0 is off.
     """
 
-    def __init__(self, best: Path, *, monitor: str, early_limit: int, replacement_limit: int) -> None:
+    def __init__(self, best: Path, *, monitor: str | None, early_limit: int, replacement_limit: int) -> None:
         self.best = best
         self.monitor, self.early_limit, self.replacement_limit = monitor, early_limit, replacement_limit
         self.best_value = math.nan  # nan: no epoch yet
@@ -64,6 +65,9 @@ class Limits(Checkpoint):  # a Checkpoint, so that Lightning calls it after the 
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning's hook."""
+        if self.monitor is None:
+            self.best_epoch = trainer.current_epoch
+            return
         value = float(trainer.callback_metrics[self.monitor])
         is_best, self.replaced, stop = self.count(value, trainer.current_epoch)
         if is_best or self.best_epoch < 0:  # a first figure that is NaN still leaves weights to keep

@@ -42,18 +42,20 @@ class Validation(pl.Callback):
 
 
 def epoch_figures(columns: dict[str, Tensor], task: Task) -> dict[str, float]:
-    """The figures of one epoch from whole columns: loss, label, score, and what the method gives of the others.
+    """The figures of one epoch from whole columns: loss, label, and what the method gives of the others.
 
     Returns:
-        `val/loss` (mean over the images that have one), `val/auroc` (defect against good by the score; one against the
+        `val/loss` (mean over the images that have one); by score `val/auroc` (defect against good; one against the
         rest, macro, without a good class; NaN where a side is empty); by argmax `val/accuracy`,
         `val/balanced_accuracy`, `val/f1` (macro); by tp, fp, fn, pixel counts of the defects, `val/iou` and `val/dice`
         over the whole set.
     """
     label, n = columns["label"], task.n_classes
     present = torch.bincount(label, minlength=n) > 0
-    auroc = _auroc(columns, task) if int(present.sum()) > 1 else torch.tensor(float("nan"))
-    figures = {"val/loss": float(columns["loss"].double().nanmean()), "val/auroc": float(auroc)}
+    figures = {"val/loss": float(columns["loss"].double().nanmean())}
+    if "score" in columns:
+        auroc = _auroc(columns, task) if int(present.sum()) > 1 else torch.tensor(float("nan"))
+        figures["val/auroc"] = float(auroc)
     if "argmax" in columns:
         argmax = columns["argmax"]
         recall = multiclass_accuracy(argmax, label, n, average="none")[present]

@@ -16,6 +16,8 @@ SHOWN = 20  # mistakes in a message
 def index(root: Path, *, file: str = "", delimiter: str = ",") -> list[Found]:
     """Read the rows; paths in them are relative to the CSV file. Other columns are passed over.
 
+    A `parent` is one path or several, joined by ";", or a list of them, see `zdd.data.parents`.
+
     Args:
         root: The CSV file, or the folder that holds it.
         file: The CSV file's name in that folder; may be left out where there is only one.
@@ -70,7 +72,8 @@ def _read(table: Path, rows: "csv.DictReader[str]") -> list[Found]:
         elif path in found:
             mistakes.append(f"{where}: image = '{value['image']}': stands in an earlier row already")
         else:
-            mask, parent = _path(table, value["mask"]), _path(table, value["parent"])
+            mask = _path(table, value["mask"])
+            parent = ";".join(_path(table, one.strip()) for one in value["parent"].split(";"))
             found[path] = Found(path, value["label"], value["group"], split, mask, parent)
     if len(mistakes) > SHOWN:
         mistakes = [*mistakes[:SHOWN], f"{table}: and {len(mistakes) - SHOWN} more"]
