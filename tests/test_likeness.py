@@ -49,6 +49,12 @@ def test_kid_is_about_nothing_for_the_same_and_more_for_others_and_disturbs_no_r
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_both_are_compared_with_the_training_images() -> None:
+    found = likeness.likeness(cloud(40), cloud(40) + 1, cloud(40) + 3)
+    assert found["fid"] == pytest.approx(36, rel=1e-6) and found["fid_held_out"] == pytest.approx(4, rel=1e-6)
+    assert found["kid"] > found["kid_held_out"] > 0 and found["n_synthetic"] == found["n_train"] == 40
+
+
 def test_one_image_has_no_figure() -> None:
     assert likeness.fid(cloud(1), cloud(9)) is None and likeness.kid(cloud(9), cloud(1)) is None
 

@@ -100,8 +100,8 @@ def _alarms(figures: dict[str, Any], n: int) -> list[str]:
     near, expected = figures["n_near"], figures["n_held_out_near"]
     if not n_held:
         lines.append("no real image can be held out, so that nothing tells how near is too near")
-    # Where no held-out image lies so near, one synthetic one is enough.
-    if near and (not expected or binomtest(near, n, expected / n_held, "greater").pvalue < SURE):
+    # Where no held-out image lies so near, one synthetic one is enough: by chance 0 there is none.
+    if near and (not n_held or binomtest(near, n, expected / n_held, "greater").pvalue < SURE):
         lines.append(
             f"{near} of {n} synthetic images are near copies of training images (of {n_held} real ones that were held "
             f"out, {expected} lie so near)"

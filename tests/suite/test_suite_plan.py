@@ -54,7 +54,9 @@ def test_cells_of_one_configuration_are_trained_once_with_the_most_seeds(tmp_pat
 
 def test_fast_replaces_axes_and_recipes_and_keeps_their_order(tmp_path: Path) -> None:
     fast = {"base": {"epochs": 1}, "parts": {"a": {"grid": {"seed": [9]}}}}
-    path = write(tmp_path / "s.json", data=DATA, parts={"a": {"grid": {"seed": [1, 2], "batch_size": [4, 8]}}}, fast=fast)
+    path = write(
+        tmp_path / "s.json", data=DATA, parts={"a": {"grid": {"seed": [1, 2], "batch_size": [4, 8]}}}, fast=fast
+    )
     full, small = planned(path, tmp_path / "runs"), planned(path, tmp_path / "runs", fast=True)
     assert (full.name, small.name) == ("s", "s-fast")
     assert [cell.name for cell in small.cells] == ["9_4", "9_8"]
