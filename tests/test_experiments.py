@@ -20,12 +20,6 @@ def test_an_experiment_loads_and_its_resolved_form_is_an_experiment_too(path: Pa
     assert loaded.config.about.startswith(("python train.py", "make demo")), "`about` gives the command"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "experiments").rglob("*.json")), ids=lambda path: path.stem)
-def test_an_editor_finds_nothing_wrong(path: Path) -> None:
-    schema = json.loads((ROOT / "configs" / "schema.json").read_text())
-    jsonschema.Draft202012Validator(schema).validate(json.loads(path.read_text()))
-
-
 def test_an_editor_finds_what_is_wrong() -> None:
     schema = json.loads((ROOT / "configs" / "schema.json").read_text())
     with pytest.raises(jsonschema.ValidationError):

@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 GOOD, DEFECT, INK, SOFT = "#0B6FB8", "#D55E00", "#1B2733", "#8A97A5"  # told apart without colour vision too
 STYLE: Any = {
@@ -20,6 +21,14 @@ WIDE, HIGH = 5.2, 3.5  # inches
 def new_axes(width: float = WIDE, height: float = HIGH) -> Axes:
     """Empty axes of so many inches; call it, draw and `svg` within `rc_context(STYLE)`."""
     return Canvas(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def by_factors(axes: Axes) -> None:
+    """Make the x-axis logarithmic, with plain numbers at 1, 2 and 5 of each power of ten: more would overlap."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def svg(axes: Axes) -> str:

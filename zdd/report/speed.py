@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Canvas
 from zdd import files
 from zdd.bench import pareto
 from zdd.report import style
-from zdd.report.canvas import DEFECT, GOOD, INK, STYLE, new_axes, svg
+from zdd.report.canvas import DEFECT, GOOD, INK, STYLE, by_factors, new_axes, svg
 from zdd.report.words import percent
 from zdd.rundir import RunDir
 
@@ -104,9 +104,7 @@ def _axes(rows: list[Row]) -> Axes:
     if on:
         right = [100 * _right(row) for row in on]
         axes.set_ylim(max(-1.0, min(right) - 1.5), min(100.4, max(right) + 1.5))
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    by_factors(axes)
     axes.set(
         xlabel="ms from file to verdict, median (logarithmic)", ylabel="test images judged rightly, mean of classes, %"
     )

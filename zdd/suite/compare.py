@@ -12,7 +12,7 @@ from zdd import files, stats
 from zdd.bench import pareto
 from zdd.errors import ZddError
 from zdd.models.table import cost
-from zdd.report.canvas import INK, SOFT, STYLE
+from zdd.report.canvas import INK, STYLE, by_factors
 from zdd.rundir import RunDir
 from zdd.suite.plan import Part
 from zdd.suite.plots import COLOURS, DOTS_PER_INCH
@@ -102,8 +102,4 @@ def _panel(axes: Axes, part: Part, shown: Sequence[Result], at: Sequence[float])
         axes.plot(x, mean, mark, color=colour, markersize=8, markeredgecolor=edge, markeredgewidth=1.4, label=label)
     points = sorted((x, mean) for x, (mean, *_), on in zip(at, spread, best, strict=True) if on)
     axes.plot(*zip(*points, strict=True), "--", color=INK, linewidth=1, zorder=1, label="front: nothing beats these")
-    axes.set_xscale("log")
-    for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        axis_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:.3g}"))
-    axes.tick_params(colors=SOFT)
-    axes.tick_params(axis="x", which="minor", labelsize=7)
+    by_factors(axes)

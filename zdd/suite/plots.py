@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,11 +52,8 @@ def draw(path: Path, part: Part, results: Sequence[Result], figure: str) -> bool
             axes.set_visible(False)
         for axes in grid[:, 0]:
             axes.set_ylabel(_named(figure))
-        canvas.suptitle(
-            f"{part.name}: {_named(figure)}, mean and standard deviation over the runs (their number)",
-            x=0.01,
-            ha="left",
-        )
+        what = f"{_named(figure)}, mean and standard deviation over the runs (their number)"
+        canvas.suptitle("\n".join(textwrap.wrap(f"{part.name}: {what}", 52 * across)), x=0.01, ha="left")
         with files.replacing(path) as temporary:
             canvas.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return True

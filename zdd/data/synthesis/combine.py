@@ -115,7 +115,8 @@ def _usable(wish: Wish, real: Real) -> list[bool]:
     reasons = dict(zip(rows, found, strict=True))
     count = Counter((real.found[i].class_name, why) for i, why in reasons.items() if why)
     some = {real.found[i].class_name for i, why in reasons.items() if not why}  # of the others more is said later
-    tell([f"{n} of the images of '{name}' can't be cut from: {why}" for (name, why), n in count.items() if name in some])
+    known = {key: n for key, n in count.items() if key[0] in some}
+    tell([f"{n} of the images of '{name}' can't be cut from: {why}" for (name, why), n in known.items()])
     return [reasons.get(i) == "" for i in real.rows]
 
 
