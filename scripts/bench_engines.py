@@ -3,13 +3,15 @@
 python scripts/bench_engines.py [--backbones resnet18 mobilenet_v2] [--engines onnx-fp32 openvino-int8] [--threads 1]
 
 Weights are random: that changes no time of float32, and int8's only as far as its ranges do. Engines are compared with
-plain torch on normalised images, as the networks are trained; they themselves take pixels and normalise.
+plain torch on normalised images, as the networks are trained; they themselves take pixels and normalise. --busy counts
+the processor's time, for one thread on a machine that does other work.
 """
 
 import argparse
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,10 +68,10 @@ def engines(whole: Whole, example: Pixels, names: list[str], threads: int) -> tu
     return runs, failed
 
 
-def measure(runs: Runs, pixels: Pixels, seconds: float) -> dict[str, dict[str, object]]:
+def measure(runs: Runs, pixels: Pixels, seconds: float, clock: bench.Clock) -> dict[str, dict[str, object]]:
     """Times as fast as eager, with the 95 % interval, and milliseconds."""
     calls = {name: (lambda run=run: run(pixels)) for name, run in runs.items()}
-    found = bench.measure(calls, Plan(seconds=seconds, least_calls=100))
+    found = bench.measure(calls, Plan(seconds=seconds, least_calls=100), clock=clock)
     rows: dict[str, dict[str, object]] = {}
     for name, timing in found.items():
         times, low, high = bench.ratio(found["eager"], timing)
@@ -87,7 +89,9 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=[1])
     for name, default in (("--size", 224), ("--seconds", 20.0), ("--threads", torch.get_num_threads())):
         parser.add_argument(name, type=type(default), default=default)
+    parser.add_argument("--busy", help="count the processor's time: one thread, on a busy machine", action="store_true")
     given = parser.parse_args()
+    clock = time.process_time if given.busy else time.perf_counter
     torch.set_num_threads(given.threads)
     example = np.random.default_rng(0).integers(0, 256, (max(8, *given.batches), given.size, given.size, 3), np.uint8)
     print(json.dumps({"threads": given.threads, "size": given.size, "load_average": os.getloadavg()}), flush=True)
@@ -95,7 +99,7 @@ def main() -> None:
         whole = Whole(backbones.build(backbone, 2, (given.size, given.size)), decode, MEAN, STD)
         runs, failed = engines(whole, example[:8], given.engines, given.threads)
         for batch in given.batches:
-            row = {"backbone": backbone, "batch": batch, **measure(runs, example[:batch], given.seconds)}
+            row = {"backbone": backbone, "batch": batch, **measure(runs, example[:batch], given.seconds, clock)}
             print(json.dumps({**row, "failed": failed}), flush=True)
 
 

@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--least", type=int, default=400, help="so many images, the folder's over and over")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES), help="of the engine alone")
     given = parser.parse_args()
     found = find_images([given.folder])
     paths = list(itertools.islice(itertools.cycle(found), max(len(found), given.least)))
@@ -83,7 +84,7 @@ def main() -> None:
         "engine": alone(judge, pixels, judge.batch, judge.at_once),
         "predict": lambda: list(judge.rows(paths)),
     }
-    ways |= {f"engine, batch {batch}": alone(single, pixels, batch, 1) for batch in BATCHES}
+    ways |= {f"engine, batch {batch}": alone(single, pixels, batch, 1) for batch in given.batches}
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for round_ in range(given.rounds + 1):
         for name, act in ways.items():
@@ -95,7 +96,7 @@ def main() -> None:
 def summary(rates: dict[str, list[float]], judge: Judge, n: int) -> dict[str, Any]:
     """Medians, and the ratios that have a goal, round by round."""
     rows = [dict(zip(rates, values, strict=True)) for values in zip(*rates.values(), strict=True)]
-    best = [max(row[f"engine, batch {batch}"] for batch in BATCHES) for row in rows]
+    best = [max(value for name, value in row.items() if name.startswith("engine, batch")) for row in rows]
     ratios = {
         "predict / slower alone": [row["predict"] / min(row["decoding"], row["engine"]) for row in rows],
         "predict / slower alone, single calls": [

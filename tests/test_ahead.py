@@ -39,6 +39,7 @@ def test_after_ctrl_c_only_what_is_under_way_is_finished() -> None:
     def wait(n: int) -> None:
         begun.append(n)
         go.wait(5)
+        time.sleep(0.02)
 
     def interrupted() -> None:
         with ahead(wait, range(100), most=50, threads=2):
@@ -55,8 +56,7 @@ def test_after_ctrl_c_only_what_is_under_way_is_finished() -> None:
     assert begun == []
     with pytest.raises(KeyboardInterrupt):
         interrupted_later()
-    assert len(begun) <= 54  # 50 of them were allowed, and a few were taken while the first was handed out
-    assert threading.active_count() < 20
+    assert len(begun) < 25  # 51 were wanted: they take half a second, and the first was there after a fiftieth
 
 
 def test_chunks_leave_nothing_out() -> None:

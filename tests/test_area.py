@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from zdd import area
-from zdd.area import Place, Scale
+from zdd.area import Areas, Place, Scale
 from zdd.errors import ZddError
 from zdd.preprocess import Preprocess
 from zdd.settings import Grade
@@ -63,3 +63,20 @@ def test_what_an_area_is_worth() -> None:
 def test_an_area_is_the_share_of_pixels_that_reach_the_threshold() -> None:
     plane = np.array([[0, 0.5, 9], [0.4, 0.6, 9]], np.float32)
     assert area.measure(plane, Place(slice(0, 2), slice(0, 2), 4), 0.5) == 0.5
+
+
+def test_a_row_is_told_the_area_of_what_was_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (16, 8)).save(path)  # letterboxed into 8 x 8: rows 2 to 5, each pixel there is 4 of the original
+    values = np.zeros((8, 8), np.float32)
+    values[2, :4], values[0, :] = 0.5, 0.9  # 4 of 32 pixels, and padding
+    grades = [Grade(name="minor", above_percent=10, discount_percent=5)]
+    areas = Areas(preprocess("letterbox"), 0.5, Scale(0.1, grades))
+    assert areas(path, {}, values, None) == {
+        "area_percent": 12.5,
+        "area_mm2": pytest.approx(12.5 / 100 * 128 * 0.01),
+        "grade": "minor",
+    }
+    assert areas.blank == {"area_percent": None, "area_mm2": None, "grade": None}
+    unknown = Areas(preprocess("letterbox"), None, Scale())
+    assert unknown(path, {}, values, None) == {"area_percent": None}

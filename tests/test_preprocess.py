@@ -150,6 +150,19 @@ def test_gray_repeats_one_brightness() -> None:
     assert (pixels == 76).all()  # 0.299 * 255
 
 
+@pytest.mark.parametrize("how", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("fit", ["letterbox", "squeeze", "crop"])
+def test_a_grey_image_has_the_pixels_of_its_colour_copy(how: str, fit: str) -> None:
+    """It is resized as one channel, to the same bit."""
+    noise = np.random.default_rng(0).integers(0, 256, (61, 83, 3), np.uint8)
+    grey, colour = Image.fromarray(noise[..., 0]), Image.fromarray(noise)
+    expected = make((24, 30), fit, how=how).fit_image(grey.convert("RGB"))
+    assert (make((24, 30), fit, how=how).fit_image(grey) == expected).all()
+    assert (make((24, 30), fit, "gray", how).fit_image(grey) == expected).all()
+    repeated = make((24, 30), fit, how=how).fit_image(colour.convert("L").convert("RGB"))
+    assert (make((24, 30), fit, "gray", how).fit_image(colour) == repeated).all()
+
+
 def test_resizing_is_pillows() -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     for how, filter_ in (("bilinear", Image.Resampling.BILINEAR), ("lanczos", Image.Resampling.LANCZOS)):

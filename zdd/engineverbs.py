@@ -12,6 +12,8 @@ from zdd import tables
 from zdd.errors import ZddError
 from zdd.verb import DEVICE, Result, Verb, argument
 
+INT8 = "--set largest_drop=0.002, for more layers in float32; --calibration-images 256; or --precision fp32"
+
 
 def export(args: Args) -> Result:
     """Export a finished run to an engine, which must say what the trained model says."""
@@ -24,6 +26,8 @@ def export(args: Args) -> Result:
         tables.say(line)
     if made.parity.passed:
         tables.say(f"next: zdd predict {made.folder} IMAGE_OR_FOLDER")
+    elif made.parity.precision == "int8":
+        tables.say(f"try: {INT8}")
     failed = {} if made.parity.passed else {made.folder.name: list(made.parity.refused)}
     return {"run": str(made.run.path), "engine": str(made.folder), "failed": failed}
 
@@ -84,7 +88,7 @@ EXPORT = Verb(
     export,
     (
         argument("run_path", "a finished run; of a group, its first", metavar="RUN", type=Path),
-        argument("--engine", "onnx, openvino, pt2, tensorrt", required=True, metavar="NAME"),
+        argument("--engine", "onnx, openvino, pt2, aot, tensorrt", required=True, metavar="NAME"),
         argument("--precision", "fp32, fp16, bf16, int8: those that the engine has (fp32)", metavar="NAME"),
         argument("--accept-drop", "a loss of defect recall that you accept, 0 to 1", type=float, metavar="SHARE"),
         argument("--parity-images", "at most so many test images are compared (all)", type=int, metavar="N"),

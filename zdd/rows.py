@@ -102,7 +102,8 @@ class Judge:
                 for chunk in chunks(read, self.batch):
                     yield from self._judge(chunk)
         else:
-            with ahead(self._whole, chunks(paths, self.batch), self.at_once + 1, self.at_once) as judged:
+            # Rows are small: threads go on while the first of them is late. Each holds the pixels of one batch.
+            with ahead(self._whole, chunks(paths, self.batch), 8 * self.at_once, self.at_once) as judged:
                 yield from itertools.chain.from_iterable(judged)
 
     def _whole(self, paths: Sequence[Path]) -> list[Row]:

@@ -25,6 +25,7 @@ from zdd.rows import Judge, Pixels, Row, Said, See, check_out, find_images, writ
 FORMAT = 1
 BATCH = 8  # images at a time, where the engine takes any number
 Drawn = Callable[[See | None, tuple[str, ...], Sequence[Path]], See]  # areas, classes, files -> what draws, too
+AT_ONCE = CORES + max(1, CORES // 2)  # threads that call an engine which computes on each core: some decode meanwhile
 MANY = 4 * CORES  # images from which on the engine is called by several threads, where it can be
 
 
@@ -109,7 +110,7 @@ def load(folder: str | Path, *, threads: int | None = None, images: int = 1) -> 
         raise ZddError(f"{folder}: the engine says {', '.join(runner.names)}; model.json other things; export anew")
     threshold = about["threshold"]["value"] if about["threshold"] else None
     how, classes = Preprocess.from_dict(about["preprocess"]), tuple(about["classes"])
-    most, at_once = (module.AT_ONCE, CORES) if many else (BATCH, 1)
+    most, at_once = (module.AT_ONCE, AT_ONCE) if many else (BATCH, 1)
     return Engine(folder, runner, how, classes, threshold, most, at_once, _areas(about, how))
 
 

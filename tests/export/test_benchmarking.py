@@ -112,6 +112,11 @@ def test_an_exact_engine_is_as_accurate_as_the_run_s_own_report_says(raced: tupl
         assert row["accuracy"]["images"] == row["accuracy"]["of"] == 31  # the short last chunk is counted, too
 
 
+def test_it_is_counted_as_a_look_at_the_test_images(raced: tuple[RunDir, dict[str, Any]]) -> None:
+    lines = raced[0].looks.read_text().splitlines()
+    assert [line.partition(" ")[2] for line in lines[:2]] == ["31 images: test", "31 images: benchmark"]
+
+
 def test_an_engine_starts_without_torch_and_needs_less(raced: tuple[RunDir, dict[str, Any]]) -> None:
     found = rows(raced[1])
     assert found["onnx-fp32"]["cold"]["peak_mib"] < found["eager"]["cold"]["peak_mib"] - 50

@@ -1,6 +1,8 @@
 """`zdd export`: what is written, and that an engine which says something else is not kept."""
 
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,12 @@ import numpy as np
 import pytest
 
 from tests.finished_run import finish, finish_group, settings
-from zdd import cli, files
+from zdd import cli, files, reading, runtime
+from zdd.data import dataset as datasets
 from zdd.errors import ZddError
 from zdd.export import onnx as engine
 from zdd.export.base import Outputs
-from zdd.exporting import Wish, _spread, export
+from zdd.exporting import Wish, _spread, export, gate
 from zdd.records import Record
 from zdd.rundir import RunDir
 from zdd.trained import load_trained
@@ -71,6 +74,55 @@ def test_an_engine_that_says_something_else_is_refused(
     made = export(run.path, Wish("onnx", accept_drop=1.0, example_images=5))
     about = files.read_json(made.folder / "model.json")["parity"]
     assert about["accept_drop"] == 1.0 and about["accepted"] and not about["refused"]
+
+
+def test_a_test_image_that_can_not_be_read_any_more_is_a_line(parts: Path, tmp_path: Path) -> None:
+    images = Path(shutil.copytree(parts, tmp_path / "images"))
+    run = RunDir(tmp_path / "small" / "start" / "run_0")
+    finish(run, settings(images))
+    trained, dataset = load_trained(run), datasets.load(run.data)
+    records = dataset.split("test")
+    made = export(run.path, ONNX)
+    assert len(run.looks.read_text().splitlines()) == 1 and "31 images: parity of onnx-fp32" in run.looks.read_text()
+    for record, data in ((records[3], b"no image"), (records[20], b"")):
+        Path(record.path).write_bytes(data)
+    with pytest.raises(ZddError) as caught:
+        gate(trained, runtime.load(made.folder), records, ONNX, "fp32")
+    assert [line.split(":")[0] for line in caught.value.lines] == [records[3].path]  # 20 comes with a later batch
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZddError) as every:
+        reading.pixels(trained.preprocess, [record.path for record in records], pool)
+    assert [line.split(":")[0] for line in every.value.lines] == [records[3].path, records[20].path]
+
+
+def test_methods_that_know_good_parts_alone_are_calibrated_with_anomalies(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+
+    def see(whole: Any, example: Any, folder: Path, **_: Any) -> None:
+        seen[folder.parent.parent.parent.parent.name] = example
+        assert whole.threshold is not None
+        raise ZddError("seen")
+
+    monkeypatch.setattr(engine, "export", see)
+    for name in ("classifier", "autoencoder"):
+        run = RunDir(tmp_path / name / "start" / "run_0")
+        model = {"backbone": "luna"} if name == "classifier" else {}
+        finish(run, settings(parts, model={"name": name, **model}, threshold={"rule": "false_alarms", "target": 0.2}))
+        with pytest.raises(ZddError, match="seen"):
+            export(run.path, ONNX)
+    assert [len(seen[name]) for name in ("classifier", "autoencoder")] == [5, 10]
+    changed = (seen["autoencoder"][:5] != seen["autoencoder"][5:]).any(axis=(1, 2, 3))
+    assert changed.all()
+
+
+def test_a_refused_int8_says_what_to_try(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engine, "load", lambda folder, **_: Torn(folder / "model.onnx"))
+    words = ["--engine", "onnx", "--precision", "int8", "--set", "largest_drop=null", "--calibration-images", "4"]
+    assert cli.main(None, ["export", str(run.path), *words]) == 1
+    assert "try: --set largest_drop=0.002, for more layers in float32" in capfd.readouterr().err
 
 
 def test_a_broken_export_leaves_nothing(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -296,6 +296,34 @@ def test_pixels_are_compared_as_they_are_judged() -> None:
     assert gate(whole, {**whole, "pixels": kind}, pixel=0.5, threshold=0.05, precision="bf16").passed
 
 
+def test_a_score_that_counts_pixels_may_move_by_those_that_fell_the_other_way() -> None:
+    whole = drawn()
+    whole["map"][5, 0, SIDE - 1, SIDE - 1] = 0.49999997  # undecided to the last digit
+    other = {**whole, "map": whole["map"].copy(), "score": whole["score"].copy()}
+    other["map"][5, 0, SIDE - 1, SIDE - 1] = 0.5
+    step = 1 / SIDE**2
+    other["score"][5] += np.float32(step)
+    found = gate(whole, other, pixel=0.5, threshold=0.05)
+    assert found.differences["score"].largest == pytest.approx(0, abs=1e-8)
+    assert found.differences["defective pixels"].mean == pytest.approx(step / N)
+    other["score"][5] += np.float32(step)  # two pixels' worth, and one fell
+    assert gate(whole, other, pixel=0.5, threshold=0.05).differences["score"].largest == pytest.approx(step, rel=1e-3)
+
+
+def test_the_uncertainty_is_measured_by_no_less_than_the_probabilities(raw: np.ndarray) -> None:
+    # Sure of all images, so that the uncertainty hardly varies: the largest logit is 20 above the others, 8 of a few.
+    sure = 20 * np.eye(K)[LABELS]
+    sure[::9] *= 0.4
+    reference, found = said(sure), said(sure)
+    spread = float(np.sqrt(reference["probability"].var(0).mean()))
+    assert reference["uncertainty"].std() < 0.01 * spread
+    found["uncertainty"] = found["uncertainty"] + np.float32(0.02)
+    differences = gate(reference, found, precision="bf16").differences
+    assert differences["uncertainty"].scale == differences["probability"].scale == pytest.approx(spread, rel=1e-4)
+    assert differences["uncertainty"].within  # 0.05 of about 0.47 may be
+    assert not gate(reference, found).differences["uncertainty"].within
+
+
 def test_without_pixels_the_map_alone_judges() -> None:
     whole = {name: value for name, value in drawn().items() if name != "pixels"}
     other = {**whole, "map": whole["map"] * np.float32(0.5)}  # 0.9 becomes 0.45

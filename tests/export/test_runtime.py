@@ -194,7 +194,8 @@ def test_many_images_are_judged_by_several_threads_at_once_and_nothing_changes(
 ) -> None:
     pytest.importorskip(name)
     folder = folder if name == "onnx" else export(run.path, Wish(name, example_images=5)).folder
-    monkeypatch.setattr(runtime, "CORES", 3)
+    monkeypatch.setattr(runtime, "CORES", 2)
+    monkeypatch.setattr(runtime, "AT_ONCE", 3)
     monkeypatch.setattr(runtime, "MANY", 12)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")

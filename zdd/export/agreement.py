@@ -52,8 +52,8 @@ def drop(exact: Outputs, found: Outputs, threshold: float | None) -> float:
     """The share of verdicts that change on new images, as far as these tell: the largest of what is known of it.
 
     - Of methods with labels, the share of the images with another one.
-    - With a threshold, the share of the images that change sides. A few dozen images hold few that lie near it, so
-      every image is also given the errors of those with scores like its own.
+    - With a threshold, the share of the images that change sides. A few dozen images hold few that lie near it, so each
+      is also given the errors of those with scores like its own.
     - Of methods without labels the mean error of the score by its deviation, times 0.4: so many change sides where the
       threshold lies in the very midst of scores that are normally distributed. For they know good parts alone, and how
       near to the threshold the defects will lie is not known.

@@ -105,6 +105,7 @@ def gather(pairs: Iterable[tuple[Outputs, Outputs]], n: int, *, pixel: float | N
         both = np.concatenate([*rows, np.full((n - seen, 2), np.nan)])
         errors[name] = Errors(both[:, 0], both[:, 1], 1.0 if name in COUNTED else moments[name].scale)
     _widen(errors)
+    _explain(errors)
     return Gathered(
         answered=np.concatenate([*(batch.answered for batch in batches), np.zeros(n - seen, np.bool_)]),
         errors=errors,
@@ -124,6 +125,18 @@ def _widen(errors: dict[str, Errors]) -> None:
     mine, theirs = errors.get("uncertainty"), errors.get("probability")
     if mine is not None and theirs is not None:
         errors["uncertainty"] = replace(mine, scale=max(mine.scale, theirs.scale))
+
+
+def _explain(errors: dict[str, Errors]) -> None:
+    """Take from the score's error what pixels judged otherwise account for: they are held to a tolerance themselves.
+
+    The U-Net's score counts pixels, so that a single one, undecided to the last digit, moves it by a whole step; and
+    where defects are small, a step is far more than the tolerance.
+    """
+    score, pixels = errors.get("score"), errors.get(VERDICTS)
+    if score is not None and pixels is not None and "pixels" in errors:
+        left = (np.maximum(each - pixels.mean, 0.0) for each in (score.largest, score.mean))
+        errors["score"] = Errors(*left, score.scale)
 
 
 def _judged(outputs: Outputs, pixel: float | None) -> Outputs:

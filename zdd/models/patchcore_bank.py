@@ -50,7 +50,8 @@ class Bank(nn.Module):
         patch = self.patch(image)
         height, width = patch.shape[-2:]
         distance = nearest(patch.permute(0, 2, 3, 1).reshape(-1, patch.shape[1]), self.patches, self.neighbours)
-        return distance.reshape(len(image), 1, height, width)
+        # Not len(image), which is a plain int: a graph drawn with it would take that many images and no other number.
+        return distance.reshape(image.shape[0], 1, height, width)
 
     def patch(self, image: Tensor) -> Tensor:
         """(B, C, h, w): the mean over each 3 x 3 neighbourhood, all layers on the finest grid."""
