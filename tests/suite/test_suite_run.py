@@ -1,0 +1,223 @@
+"""Suites from the file to the table: tiny ones, most of them in this process."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_suites import BASE, inside, planned, two_classes, write
+
+from zdd import cli, files
+from zdd.suite import cell, run
+from zdd.suite.cell import Children
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> list[list[list[str]]]:
+    """Cells run in this process; gives the commands of each, as they are begun."""
+    said: list[list[list[str]]] = []
+
+    def noted(children: Children, command: list[str], log: Path, threads: int, lock: int) -> int:
+        said.append(json.loads(command[-1]))
+        return inside(children, command, log, threads, lock)
+
+    monkeypatch.setattr(Children, "run", noted)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # a worker's thread may set no handler
+    return said
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_classes(tmp_path_factory.mktemp("pictures"))
+
+
+def data(pictures: Path) -> dict[str, Any]:
+    return {"real": {"use": {"name": "folder", "root": str(pictures)}}}
+
+
+def words(of: list[list[list[str]]]) -> list[list[str]]:
+    """The verbs of each cell's commands."""
+    return [[command[0] for command in commands] for commands in of]
+
+
+def table_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_a_suite_goes_on_where_it_was(tmp_path: Path, pictures: Path, here: list[list[list[str]]]) -> None:
+    parts = {"a": {"about": "Rates.", "grid": {"optimizer.lr": [0.003, 0.02]}, "baseline": {"lr": "0.003"}}}
+    path = write(tmp_path / "s.json", data=data(pictures), parts=parts, n_runs=2)
+    result = run.run(planned(path, tmp_path), tmp_path, jobs=1)
+    folder = tmp_path / "suites/s"
+    assert words(here) == [["train", "test"], ["train", "test"]] and not result["failed"]
+    assert [path.name for path in sorted(folder.iterdir())] == [
+        "cells", "plots", "runs", "suite.json", "table.csv", "table.md", "table.tex",
+    ]  # fmt: skip
+    assert [Path(path).name for path in result["plots"]] == ["a_quality.png", "a_loss.png"]
+    assert all(Image.open(path).size[0] > 400 for path in result["plots"])
+    rows = table_of(folder / "table.csv")
+    first = next(row for row in rows if (row["cell"], row["split"], row["figure"]) == ("0.02", "test", "accuracy"))
+    runs = sorted((folder / "runs/a/0.02").glob("*/run_*/metrics.json"))
+    values = [files.read_json(path)["test"]["accuracy"]["value"] for path in runs]
+    assert (first["n_runs"], first["n_images"], first["baseline"]) == ("2", "24", "0.003")
+    assert float(first["mean"]) == pytest.approx(np.mean(values))
+
+    here.clear()
+    run.run(planned(path, tmp_path), tmp_path, jobs=1)
+    assert here == []  # all is there
+    more = planned(path, tmp_path, n_runs=3)
+    (runs[0].parent.parent / "run_1/DONE").unlink()  # as if it had been stopped
+    run.run(more, tmp_path, jobs=1)
+    assert [commands[0][:2] for commands in here] == [["train", "--resume"]] * 2
+    assert {len(list((folder / "runs/a" / name).glob("*/run_*/DONE"))) for name in ("0.003", "0.02")} == {3}
+
+    here.clear()
+    other = planned(path, tmp_path, settings=("batch_size=8",))
+    run.run(other, tmp_path, jobs=1)
+    assert [commands[0][2] for commands in here] == ["--n_runs"] * 2  # another configuration is trained anew
+    assert len(list((folder / "runs/a/0.02").glob("*/plan.json"))) == 2
+
+
+def test_what_fails_costs_nothing_else(tmp_path: Path, pictures: Path, here: list[list[list[str]]]) -> None:
+    (tmp_path / "empty").mkdir()
+    recipes = {
+        **data(pictures),
+        "none": {"use": {"name": "folder", "root": str(tmp_path / "empty")}},
+        "few": {"make": "choose", "of": "real", "train": 99},
+    }
+    grid = {"images": {name: {"data": name} for name in ("none", "few", "real")}}
+    path = write(tmp_path / "s.json", data=recipes, parts={"a": {"grid": grid, "baseline": {"images": "real"}}})
+    code = cli.main(None, ["suite", str(path), "--runs", str(tmp_path)])
+    assert code == 1
+    told = files.read_json(tmp_path / "suites/s/suite.json")["parts"]["a"]
+    assert {name: one["status"] for name, one in told.items()} == {"none": "failed", "few": "failed", "real": "done"}
+    assert "99 are wanted" in told["few"]["failed"] and "exit code 2" in told["none"]["failed"]
+    text = (tmp_path / "suites/s/table.md").read_text()
+    assert "## What failed" in text and "| none | 0 | 0 | no run |" in text and "| real | 1 | 24 |" in text
+
+
+def test_experiments_one_after_another(
+    tmp_path: Path, pictures: Path, here: list[list[list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, seed in (("first", 1), ("second", 2)):
+        value = {**BASE, "dataset": {"name": "folder", "root": str(pictures)}, "seed": seed}
+        (tmp_path / f"{name}.json").write_text(json.dumps(value))
+    assert cli.main(None, ["train", str(tmp_path / "first.json"), "--runs", str(tmp_path / "runs")]) == 0
+    argv = ["suite", str(tmp_path / "first.json"), str(tmp_path / "second.json"), "--runs", str(tmp_path / "runs")]
+    assert cli.main(None, argv) == 0
+    assert words(here) == [["test"], ["train", "test"]]  # the finished one is taken
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])["suites"]["first+second"]
+    rows = [row for row in table_of(Path(result["tables"][0])) if row["figure"] == "accuracy"]
+    assert {(row["experiment"], row["baseline"]) for row in rows} == {("first", ""), ("second", "first")}
+
+
+def test_a_whole_suite_in_processes_of_its_own(tmp_path: Path, pictures: Path) -> None:
+    steps = ["test", {"name": "explain", "variant": ["saliency"], "n": 2}]
+    steps.append({"name": "speed", "seconds": 0.5})  # type: ignore[arg-type]
+    grid = {"model.backbone": ["luna"]}
+    path = write(tmp_path / "s.json", data=data(pictures), parts={"a": {"grid": grid, "steps": steps}})
+    result = run.run(planned(path, tmp_path), tmp_path, jobs=2)
+    assert not result["failed"]
+    only = next((tmp_path / "suites/s/runs/a/luna").glob("*/run_0"))
+    assert (only / "explain/saliency/sheet.png").is_file() and (only / "benchmark.json").is_file()
+    rows = table_of(tmp_path / "suites/s/table.csv")
+    assert all(float(row["latency_ms"]) > 0 and float(row["gflops"]) > 0 for row in rows)
+
+
+def test_a_cell_that_is_still_at_work_is_waited_for(tmp_path: Path) -> None:
+    lock, said = tmp_path / ".one.lock", []
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import fcntl,time; f=open({str(lock)!r},'a'); fcntl.flock(f,2); print(1,flush=True); time.sleep(2)",
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == b"1\n"
+    with cell._alone(lock, Children(said.append)):
+        assert holder.wait(5) == 0
+    assert said == ["one: another process is still at work on it; waiting"]
+
+
+def test_a_stop_ends_the_children(tmp_path: Path) -> None:
+    children = Children(print)
+    code: list[int] = []
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    thread = threading.Thread(target=lambda: code.append(children.run(sleep, tmp_path / "log", 1, 0)))
+    thread.start()
+    while not children._living:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    children.stop()
+    thread.join(10)
+    assert code and code[0] != 0
+    assert children.run(sleep, tmp_path / "log", 1, 0) == 130  # nothing is begun any more
+
+
+@pytest.mark.slow
+def test_a_suite_that_was_killed_goes_on_where_it_was(tmp_path: Path, pictures: Path) -> None:
+    grid = {"grid": {"seed": [1, 2]}}
+    path = write(tmp_path / "s.json", data=data(pictures), parts={"a": grid})
+    command = [sys.executable, "-m", "zdd.cli", "suite", str(path), "--runs", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    suite = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    runs = tmp_path / "suites/s/runs/a"
+    while not list(runs.glob("2/*/plan.json")):  # the second cell has begun
+        assert suite.poll() is None
+        time.sleep(0.05)
+    suite.send_signal(signal.SIGKILL)
+    suite.wait()
+    before = next(runs.glob("1/*/run_0/metrics.json")).stat().st_mtime_ns
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert "a, 1: there already" in done.stderr
+    assert next(runs.glob("1/*/run_0/metrics.json")).stat().st_mtime_ns == before
+    assert [len(list(runs.glob(f"{name}/*/run_0/DONE"))) for name in "12"] == [1, 1]
+    assert len(list(runs.glob("2/*"))) == 2  # one group, and `latest`
+
+
+@pytest.mark.slow
+def test_noise_brings_no_gain_and_the_table_says_so(
+    tmp_path: Path, pictures: Path, here: list[list[list[str]]]
+) -> None:
+    """Real training images with as many of pure noise, half of them called good."""
+    rng = np.random.default_rng(1)
+    real = [(path, path.parent.name, path.parent.parent.name) for path in sorted(pictures.rglob("*.png"))]
+    lines = [f"{path},{label},{split}" for path, label, split in real]
+    for number in range(24):
+        noise = tmp_path / f"noise_{number:02d}.png"
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(noise)
+        lines.append(f"{noise},{('good', 'dark')[number % 2]},train")
+    (tmp_path / "noise.csv").write_text("\n".join(["image,label,split", *lines]) + "\n")
+    recipes = {**data(pictures), "noise": {"use": {"name": "csv", "root": str(tmp_path / "noise.csv")}}}
+    grid = {"images": {"real": {"data": "real"}, "with noise": {"data": "noise"}}}
+    part = {"grid": grid, "baseline": {"images": "real"}, "figures": ["auroc"]}
+    path = write(tmp_path / "s.json", data=recipes, parts={"a": part}, n_runs=4, base={"epochs": 6})
+    assert not run.run(planned(path, tmp_path), tmp_path, jobs=1)["failed"]
+    rows = table_of(tmp_path / "suites/s/table.csv")
+    said = {row["figure"]: row["verdict"] for row in rows if (row["cell"], row["split"]) == ("with-noise", "test")}
+    assert said["auroc"] in ("no difference shown", "loss", "no spread over seeds: can't be said")
+    assert said["balanced_accuracy"] != "gain"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(1, 6))
+def test_an_experiment_of_the_five_in_its_small_form(number: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "zdd.cli", "suite", f"experiment_{number}", "--fast", "--jobs", "2"]
+    done = subprocess.run([*command, "--runs", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=290)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])["suites"][f"experiment_{number}-fast"]
+    assert len(result["plots"]) >= 2
+    assert "no run" not in Path(result["tables"][1]).read_text()
