@@ -20,6 +20,7 @@ VERBS = [
     ["train"],
     ["test"],
     ["predict"],
+    ["suite"],
     ["models"],
     ["data"],
     ["data", "labels"],

@@ -10,6 +10,7 @@ from zdd import config
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.json"))
+# Suites have a form of their own, which tests/suite holds.
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)

@@ -10,8 +10,8 @@ import pytest
 from zdd import config, schema
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = [path for path in ROOT.glob("experiments/**/*.json") if path.parent.name != "suites"]  # grids of them
-FILES = [*SHIPPED, ROOT / "configs/DEFAULT.json"]
+LAYERS = [path for path in ROOT.glob("experiments/**/*.json") if path.parent.name != "suites"]  # those: tests/suite
+FILES = [*LAYERS, ROOT / "configs/DEFAULT.json"]
 
 
 @pytest.fixture(scope="module")

@@ -122,17 +122,27 @@ def test_experiments_one_after_another(
     assert {(row["experiment"], row["baseline"]) for row in rows} == {("first", ""), ("second", "first")}
 
 
-def test_a_whole_suite_in_processes_of_its_own(tmp_path: Path, pictures: Path) -> None:
-    steps = ["test", {"name": "explain", "variant": ["saliency"], "n": 2}]
-    steps.append({"name": "speed", "seconds": 0.5})  # type: ignore[arg-type]
-    grid = {"model.backbone": ["luna"]}
-    path = write(tmp_path / "s.json", data=data(pictures), parts={"a": {"grid": grid, "steps": steps}})
+def test_a_cell_in_a_process_of_its_own(tmp_path: Path, pictures: Path) -> None:
+    path = write(tmp_path / "s.json", data=data(pictures), parts={"a": {"grid": {"model.backbone": ["luna"]}}})
     result = run.run(planned(path, tmp_path), tmp_path, jobs=2)
-    assert not result["failed"]
+    assert not result["failed"] and (tmp_path / "suites/s/cells/a/luna.log").stat().st_size > 100
     only = next((tmp_path / "suites/s/runs/a/luna").glob("*/run_0"))
-    assert (only / "explain/saliency/sheet.png").is_file() and (only / "benchmark.json").is_file()
     rows = table_of(tmp_path / "suites/s/table.csv")
-    assert all(float(row["latency_ms"]) > 0 and float(row["gflops"]) > 0 for row in rows)
+    test = next(row for row in rows if (row["split"], row["figure"]) == ("test", "accuracy"))
+    assert float(test["mean"]) == files.read_json(only / "metrics.json")["test"]["accuracy"]["value"]
+    assert all(float(row["gflops"]) > 0 and row["latency_ms"] == "" for row in rows)
+
+
+def test_steps_are_done_once(tmp_path: Path, pictures: Path, here: list[list[list[str]]]) -> None:
+    steps = ["test", {"name": "explain", "variant": ["saliency"], "n": 2}, {"name": "speed", "seconds": 0.1}]
+    part = {"grid": {"model.backbone": ["luna"]}, "steps": steps}
+    path = write(tmp_path / "s.json", data=data(pictures), parts={"a": part})
+    result = run.run(planned(path, tmp_path), tmp_path, jobs=1)
+    assert words(here) == [["train", "test", "explain"], ["benchmark"]] and not result["failed"]
+    assert all(float(row["latency_ms"]) > 0 for row in table_of(tmp_path / "suites/s/table.csv"))
+    here.clear()
+    run.run(planned(path, tmp_path), tmp_path, jobs=1)
+    assert here == []
 
 
 def test_a_cell_that_is_still_at_work_is_waited_for(tmp_path: Path) -> None:

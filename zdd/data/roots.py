@@ -14,6 +14,7 @@ KNOWN = {
     "magnetic_tile_seg": "github.com/abin24/Magnetic-tile-defect-datasets.",
     "lgp_seg": "github.com/SAP-samples/btp-ai-sustainability-bootcamp, src/ai-models/defect-detection/data",
     "mvtec_screw": "MVTec AD, category screw, mvtec.com/company/research/datasets/mvtec-ad",
+    "cifar10": "cs.toronto.edu/~kriz/cifar.html, the binary version (cifar-10-binary.tar.gz)",
     "labels": "zdd draws it: zdd data labels data/labels --per-class 100 --seed 0",
 }
 

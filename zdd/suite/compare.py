@@ -21,6 +21,8 @@ from zdd.suite.table import LOWER, words
 from zdd.trained import load_trained
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+FEWEST = 3  # different costs that make a comparison
+APART = 1.05
 TITLES = {
     "parameters": "parameters, millions",
     "gflops": "GFLOP an image (2 x multiply-add)",
@@ -51,7 +53,9 @@ def _latency(run: RunDir) -> float | None:
     if not run.benchmark.is_file():
         return None
     rows = files.read_json(run.benchmark)["rows"]
-    mine = [row for row in rows if row["path"] == str(run.path) and row["engine"] == "eager" and not row["error"]]
+    # By the last parts: a benchmark may have been run from another folder.
+    here = [row for row in rows if Path(row["path"]).parts[-3:] == run.path.parts[-3:]]
+    mine = [row for row in here if row["engine"] == "eager" and not row["error"]]
     return float(mine[0]["end_to_end"]["p50_ms"]) if mine else None
 
 
@@ -63,28 +67,25 @@ def front(values: Sequence[tuple[float, float]], *, lower: bool = False) -> list
 def draw(path: Path, part: Part, results: Sequence[Result], known: dict[str, Cost]) -> bool:
     """Write the figure against each cost as PNG, the front marked; whether there was anything to compare."""
     shown = [one for one in results if one.name in known and one.values["test"].get(part.figures[0])]
-    kinds = [
-        kind
-        for kind in TITLES
-        if len({getattr(known[one.name], kind) for one in shown} - {None}) > 1
-        and all(getattr(known[one.name], kind) is not None for one in shown)
-    ]
+    spent = {kind: {getattr(known[one.name], kind) for one in shown} for kind in TITLES}
+    kinds = [kind for kind, values in spent.items() if None not in values and len(values) >= FEWEST]
     if not kinds or len({one.images["test"] for one in shown}) > 1:
         return False  # other test images: not to be compared
     with mpl.rc_context(STYLE):
-        canvas = Canvas(figsize=(4.4 * len(kinds), 4.3), layout="constrained")
+        canvas = Canvas(figsize=(3.9 * len(kinds) + 2.4, 4.0), layout="constrained")
         panels = canvas.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
         for axes, kind in zip(panels, kinds, strict=True):
             _panel(axes, part, shown, [getattr(known[one.name], kind) for one in shown])
             axes.set_xlabel(TITLES[kind])
-        panels[0].set_ylabel(f"{words(part.figures[0])} on test images")
-        panels[0].legend(loc="best", fontsize=7.5)
+        panels[0].set_ylabel(f"{words(part.figures[0])} on test images, mean and sd")
+        handles, labels = panels[0].get_legend_handles_labels()
+        canvas.legend(handles, labels, loc="outside right center", fontsize=8)
         with files.replacing(path) as temporary:
             canvas.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return True
 
 
-def _panel(axes: Axes, part: Part, shown: Sequence[Result], at: Sequence[float]) -> None:
+def _panel(axes: Axes, part: Part, shown: Sequence[Result], at: list[float]) -> None:
     figure = part.figures[0]
     spread = [stats.student(np.array(one.values["test"][figure])) for one in shown]
     first = [next(iter(one.cell.values.values()), one.name) for one in shown]
@@ -92,13 +93,14 @@ def _panel(axes: Axes, part: Part, shown: Sequence[Result], at: Sequence[float])
     rest = [", ".join(list(one.cell.values.values())[1:]) for one in shown]
     kinds = list(dict.fromkeys(rest))
     best = front([(x, mean) for x, (mean, *_) in zip(at, spread, strict=True)], lower=figure in LOWER)
-    for number, (x, (mean, sd, _, _)) in enumerate(zip(at, spread, strict=True)):
+    for number, (mean, sd, _, _) in enumerate(spread):
+        x = at[number] * APART ** at[:number].count(at[number])  # those that cost the same stand side by side
         colour = COLOURS[groups.index(first[number]) % len(COLOURS)]
         mark = MARKS[kinds.index(rest[number]) % len(MARKS)]
         if sd is not None:
             axes.errorbar(x, mean, yerr=sd, color=colour, linewidth=1, capsize=2, zorder=2)
         edge = INK if best[number] else "white"
-        label = shown[number].name.replace("_", " ")
+        label = ", ".join(shown[number].cell.values.values())
         axes.plot(x, mean, mark, color=colour, markersize=8, markeredgecolor=edge, markeredgewidth=1.4, label=label)
     points = sorted((x, mean) for x, (mean, *_), on in zip(at, spread, best, strict=True) if on)
     axes.plot(*zip(*points, strict=True), "--", color=INK, linewidth=1, zorder=1, label="front: nothing beats these")
