@@ -41,7 +41,7 @@ def draw(path: Path, part: Part, results: Sequence[Result], figure: str) -> bool
     panels = _panels([result for result in results if _curves(result.epochs, figure).size])
     if not panels:
         return False
-    across = min(ACROSS, len(panels))
+    across = len(panels) if len(panels) <= ACROSS else math.ceil(math.sqrt(len(panels)))
     down = math.ceil(len(panels) / across)
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(WIDE * across + 0.4, HIGH * down + 0.5), layout="constrained")
