@@ -8,7 +8,8 @@ from small_suites import planned, write
 from zdd import config
 from zdd.errors import ZddError
 from zdd.suite import form
-from zdd.suite.plan import Suite, Wish, distinct, plan, queue
+from zdd.suite.parts import distinct
+from zdd.suite.plan import Suite, Wish, plan, queue
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "experiments/suites").glob("*.json"))

@@ -12,7 +12,7 @@ from small_suites import planned, write
 
 from zdd import stats
 from zdd.suite import compare, plots, table
-from zdd.suite.plan import Part
+from zdd.suite.parts import Part
 from zdd.suite.results import Cost, Result
 
 ACCURACY = {"zero": [0.5, 0.6, 0.7], "better": [0.9, 0.9, 0.93], "worse": [0.1, 0.2, 0.15], "alike": [0.4, 0.6, 0.77]}

@@ -21,7 +21,7 @@ from zdd import config, files
 from zdd.errors import ZddError
 from zdd.rundir import Group, RunDir
 from zdd.suite.form import Explain, Speed, Step
-from zdd.suite.plan import Cell, key
+from zdd.suite.parts import Cell, key
 
 # Several commands of zdd in one process: torch is imported once. A mistake (2) or a stop (130) ends the line.
 COMMANDS = """

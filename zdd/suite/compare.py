@@ -14,7 +14,7 @@ from zdd.errors import ZddError
 from zdd.models.table import cost
 from zdd.report.canvas import INK, STYLE, by_factors
 from zdd.rundir import RunDir
-from zdd.suite.plan import Part
+from zdd.suite.parts import Part
 from zdd.suite.plots import COLOURS, DOTS_PER_INCH
 from zdd.suite.results import Cost, Result
 from zdd.suite.table import LOWER, words

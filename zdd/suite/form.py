@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError
 
 from zdd import layers
 from zdd.errors import ZddError
-from zdd.located import Branch, Key, Leaf, home, origins, plain, read
+from zdd.located import Branch, Key, Leaf, home, origins, read
 from zdd.plugins import nearest, one_of
 from zdd.settings import Count, Positive, Rate, Share, Strict
 from zdd.wording import ABSENT, Mistake, mistakes
@@ -247,9 +247,3 @@ def _below(node: Branch | Leaf | None, name: str) -> Branch | Leaf | None:
 def _drop(node: Branch | Leaf | None, name: str, instead: Any) -> None:
     if isinstance(node, Branch) and name in node and isinstance(instead, Branch):
         node[name] = Branch({}, instead.where)  # in its place: the order of the axes stays
-
-
-def values_of(node: Branch) -> dict[str, Any]:
-    """A section's values as plain JSON."""
-    value: dict[str, Any] = plain(node)
-    return value

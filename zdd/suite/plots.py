@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from zdd import files
 from zdd.report.canvas import DEFECT, GOOD, INK, SOFT, STYLE
-from zdd.suite.plan import Part
+from zdd.suite.parts import Part
 from zdd.suite.results import Epochs, Result
 
 COLOURS = (GOOD, DEFECT, "#117733", "#882255", "#999933", INK, "#44AA99", "#CC6677")  # told apart without colour vision

@@ -9,7 +9,7 @@ from typing import Any
 
 from zdd import files
 from zdd.rundir import RunDir
-from zdd.suite.plan import Cell
+from zdd.suite.parts import Cell
 from zdd.training.board import read_epochs
 
 Epochs = list[dict[str, float]]

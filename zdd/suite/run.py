@@ -20,7 +20,8 @@ from zdd.suite import cell as cells
 from zdd.suite import results, written
 from zdd.suite.cell import Children, Desk, Outcome
 from zdd.suite.form import Speed
-from zdd.suite.plan import Cell, Part, Suite, distinct
+from zdd.suite.parts import Cell, Part, distinct
+from zdd.suite.plan import Suite
 from zdd.suite.results import Result
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from zdd import stats
 from zdd.report.summarise import LARGER
-from zdd.suite.plan import Part
+from zdd.suite.parts import Part
 from zdd.suite.results import Cost, Result
 
 COSTS = ("parameters", "gflops", "latency_ms")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from zdd import files
 from zdd.suite import compare, plots, table
-from zdd.suite.plan import Part, Suite
+from zdd.suite.parts import Part
+from zdd.suite.plan import Suite
 from zdd.suite.results import Cost, Result
 
 
