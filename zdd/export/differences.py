@@ -135,8 +135,8 @@ def _explain(errors: dict[str, Errors]) -> None:
     """
     score, pixels = errors.get("score"), errors.get(VERDICTS)
     if score is not None and pixels is not None and "pixels" in errors:
-        left = (np.maximum(each - pixels.mean, 0.0) for each in (score.largest, score.mean))
-        errors["score"] = Errors(*left, score.scale)
+        largest, mean = (np.maximum(each - pixels.mean, 0.0) for each in (score.largest, score.mean))
+        errors["score"] = Errors(largest, mean, score.scale)
 
 
 def _judged(outputs: Outputs, pixel: float | None) -> Outputs:
