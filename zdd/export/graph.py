@@ -14,7 +14,6 @@ from zdd.records import Prediction
 OUTPUTS = ("score", "label", "probability", "uncertainty", "energy", "map", "pixels", "raw")
 TOLERANCE = 1e-4  # of float32: as a share of an output's largest value over all batches
 LITTLE = 0.01  # an output that is nowhere larger, as the map of good parts, is measured by this
-SHAKY = 10  # times as much at most, where the network's own answers shake: what it says of images alone and together
 TIES = 1e-3  # share of whole numbers (labels, classes of pixels) that may differ: a tie falls either way
 Decode = Callable[[Tensor, Tensor], Prediction]
 
@@ -91,38 +90,22 @@ def differs(runner: Runner, whole: Whole, batches: Sequence[NDArray[np.uint8]]) 
         batches: Pixels; see `zdd.export.base.probes`.
     """
     pairs = [(whole.run(pixels), runner(pixels)) for pixels in batches]
-    allowed = _allowed(whole, batches, [expected for expected, _ in pairs])
+    largest = {name: max(_largest(expected[name]) for expected, _ in pairs) for name in whole.names}
     for pixels, (expected, said) in zip(batches, pairs, strict=True):
         if tuple(said) != tuple(expected):
             return f"its outputs are {', '.join(said)}; those of the network are {', '.join(expected)}"
         for name, value in expected.items():
-            reason = _unlike(said[name], value, allowed.get(name, 0.0))
+            reason = _unlike(said[name], value, largest[name])
             if reason:
                 return f"of {len(pixels)} images at once, {name}: {reason}"
     return None
-
-
-def _allowed(whole: Whole, batches: Sequence[NDArray[np.uint8]], said: Sequence[Outputs]) -> dict[str, float]:
-    """How far off rounding may be, of each output of real numbers.
-
-    Of most networks a share of the largest value. A deep one may make more of rounding, above all if it was never
-    trained: then its own answers to the same images differ, in batches of other sizes.
-    """
-    allowed = {}
-    for name in (name for name, value in said[0].items() if value.dtype.kind == "f"):
-        usual = TOLERANCE * max(LITTLE, *(_largest(each[name]) for each in said))
-        alone = [[whole.run(image[None])[name] for image in pixels] for pixels in batches if len(pixels) > 1]
-        together = [each[name] for pixels, each in zip(batches, said, strict=True) if len(pixels) > 1]
-        own = [_largest(np.concatenate(one) - all_) for one, all_ in zip(alone, together, strict=True)]
-        allowed[name] = min(SHAKY * usual, max(usual, 3 * max(own, default=0.0)))
-    return allowed
 
 
 def _largest(values: NDArray[np.generic]) -> float:
     return float(np.abs(values.astype(np.float64)).max())
 
 
-def _unlike(said: NDArray[np.generic], expected: NDArray[np.generic], allowed: float) -> str | None:
+def _unlike(said: NDArray[np.generic], expected: NDArray[np.generic], largest: float) -> str | None:
     if said.shape != expected.shape or said.dtype != expected.dtype:
         return f"{said.dtype} {said.shape} instead of {expected.dtype} {expected.shape}"
     if expected.dtype.kind != "f":
@@ -131,4 +114,5 @@ def _unlike(said: NDArray[np.generic], expected: NDArray[np.generic], allowed: f
     if not np.isfinite(said).all():
         return "not all values are finite"
     error = _largest(said.astype(np.float64) - expected.astype(np.float64))
+    allowed = TOLERANCE * max(LITTLE, largest)
     return f"off by {error:.3g}, where {allowed:.3g} is rounding" if error > allowed else None
