@@ -16,6 +16,7 @@ STYLE: Any = {
     "font.family": "DejaVu Sans",
 }  # fmt: skip
 WIDE, HIGH = 5.2, 3.5  # inches
+LONG = 9  # entries of a legend
 
 
 def new_axes(width: float = WIDE, height: float = HIGH) -> Axes:
@@ -31,10 +32,20 @@ def by_factors(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def add_legend(axes: Axes) -> None:
+    """A legend where something has a label; one that is long stands beside the drawing, which it would cover."""
+    entries = len(axes.get_legend_handles_labels()[0])
+    if entries > LONG:
+        assert isinstance(axes.figure, Canvas)
+        axes.figure.set_figwidth(axes.figure.get_figwidth() + 2.6)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
+    elif entries:
+        axes.legend(loc="best", fontsize=9)
+
+
 def svg(axes: Axes) -> str:
     """The drawing as SVG, with a legend where something has a label; the same every time."""
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best", fontsize=9)
+    add_legend(axes)
     buffer = io.StringIO()
     assert isinstance(axes.figure, Canvas)
     axes.figure.savefig(buffer, format="svg", metadata={"Date": None})

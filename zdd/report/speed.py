@@ -10,13 +10,13 @@ from matplotlib.figure import Figure as Canvas
 from zdd import files
 from zdd.bench import pareto
 from zdd.report import style
-from zdd.report.canvas import DEFECT, GOOD, INK, STYLE, by_factors, new_axes, svg
+from zdd.report.canvas import DEFECT, GOOD, INK, SOFT, STYLE, add_legend, by_factors, new_axes, svg
 from zdd.report.words import percent
 from zdd.rundir import RunDir
 
 Row = dict[str, Any]
 DOTS_PER_INCH = 150
-COLOURS = (GOOD, DEFECT, "#117733", "#882255", "#999933", INK)  # of the runs
+COLOURS = (GOOD, DEFECT, "#117733", "#882255", "#999933", INK, "#44AA99", "#CC6677")  # of the runs
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")  # of the engines
 
 
@@ -34,8 +34,7 @@ def draw(path: Path, result: dict[str, Any]) -> None:
     with mpl.rc_context(STYLE):
         axes = _axes(result["rows"])
         assert isinstance(axes.figure, Canvas)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="best", fontsize=9)
+        add_legend(axes)
         with files.replacing(path) as temporary:
             axes.figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
 
@@ -96,7 +95,7 @@ def _axes(rows: list[Row]) -> Axes:
         axes.scatter(
             _ms(row), 100 * _right(row), s=80, c=colour, marker=mark, edgecolors=edge, linewidths=1.4, zorder=3
         )
-        axes.plot([], [], mark, color=colour, label=row["title"])
+    _name(axes, on, runs, engines)
     fronts = [sorted((_ms(row), 100 * _right(row)) for row in of if row.get("pareto")) for of in _by_images(rows)]
     for number, front in enumerate(fronts):
         label = "front: nothing beats these" if number == 0 else None
@@ -109,6 +108,20 @@ def _axes(rows: list[Row]) -> Axes:
         xlabel="ms from file to verdict, median (logarithmic)", ylabel="test images judged rightly, mean of classes, %"
     )
     return axes
+
+
+def _name(axes: Axes, on: list[Row], runs: list[str], engines: list[str]) -> None:
+    """What the colours and marks stand for: each row's title, or, of many rows, runs and engines apart."""
+    if len(on) <= len(runs) + len(engines):
+        for row in on:
+            run, engine = runs.index(row["run"]), engines.index(row["engine"])
+            mark, colour = MARKS[engine % len(MARKS)], COLOURS[run % len(COLOURS)]
+            axes.plot([], [], mark, color=colour, label=row["title"])
+        return
+    for number, run in enumerate(runs):
+        axes.plot([], [], "s", color=COLOURS[number % len(COLOURS)], label=run)
+    for number, engine in enumerate(engines):
+        axes.plot([], [], MARKS[number % len(MARKS)], color=SOFT, label=engine)
 
 
 def _shown(rows: list[Row]) -> list[Row]:
