@@ -114,8 +114,8 @@ def _name(axes: Axes, on: list[Row], runs: list[str], engines: list[str]) -> Non
     """What the colours and marks stand for: each row's title, or, of many rows, runs and engines apart."""
     if len(on) <= len(runs) + len(engines):
         for row in on:
-            run, engine = runs.index(row["run"]), engines.index(row["engine"])
-            mark, colour = MARKS[engine % len(MARKS)], COLOURS[run % len(COLOURS)]
+            colour = COLOURS[runs.index(row["run"]) % len(COLOURS)]
+            mark = MARKS[engines.index(row["engine"]) % len(MARKS)]
             axes.plot([], [], mark, color=colour, label=row["title"])
         return
     for number, run in enumerate(runs):
