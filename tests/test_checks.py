@@ -289,7 +289,8 @@ def test_a_data_set_must_be_named_and_have_a_place() -> None:
     _, found = checks.check(plain(layers.defaults()))
     lines = [mistake.line("here") for mistake in found]
     assert lines == [
-        "dataset.name (here): must be the name of a dataset; there are: cifar10, csv, folder, labels, masks, mvtec, ok_ng",
+        "dataset.name (here): must be the name of a dataset; "
+        "there are: cifar10, csv, folder, labels, masks, mvtec, ok_ng",
         "dataset.root (here): must be given: a text",
     ]
 
