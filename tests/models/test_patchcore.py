@@ -338,3 +338,14 @@ def test_built_from_its_section() -> None:
     made = build.build(section, Task(("good", "defect"), True, (32, 32)))
     assert isinstance(made, Patchcore) and made.net.neighbours == 2
     assert (made.one_class, made.one_pass, made.pixelwise, made.pixel_threshold) == (True, True, True, None)
+
+
+def test_its_graph_takes_any_number_of_images() -> None:
+    model = make(backbone="squeezenet1_1")
+    patch = model.net.patch(noise(2))  # type: ignore[operator, union-attr]
+    model.remember(patch.permute(0, 2, 3, 1).reshape(-1, patch.shape[1])[:20])
+    net = model.eval().net
+    batch = torch.export.Dim("batch", min=1)
+    graph = torch.export.export(net, (noise(2),), dynamic_shapes=({0: batch},)).module()
+    for n in (1, 2, 5):
+        torch.testing.assert_close(graph(noise(n, seed=n)), net(noise(n, seed=n)), rtol=1e-4, atol=1e-4)
