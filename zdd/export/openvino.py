@@ -166,20 +166,11 @@ def _converted(ov: Any, whole: Whole, example: Pixels) -> Any:
 def _quantised(ov: Any, model: Any, example: Pixels, whole: Whole, largest_drop: float | None) -> Any:
     """The model in int8, but for what lies behind the net: softmax, kernels and maps stay float32."""
     nncf = library("nncf", install=INSTALL)
-    behind = _behind(model, whole.names.index("raw"))
-    attends = any(op.get_type_name() in ATTENTION for op in model.get_ops() if op.get_friendly_name() not in behind)
     # Validation is handed the images' numbers, inference the images themselves.
     numbers = list(range(len(example)))
-    # Ranges from the least to the largest value, as in `onnx_int8`: by default NNCF takes the mean of the images'
-    # extremes, which cuts off what large defects do (of 121 tiles that a U-Net judged, four changed their class).
-    ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
-    advanced = nncf.AdvancedQuantizationParameters(activations_range_estimator_params=ranges)
     images = nncf.Dataset(numbers, lambda number: example[number : number + 1])
-    options = {
-        "ignored_scope": nncf.IgnoredScope(names=sorted(behind), validate=False),
-        "model_type": nncf.ModelType.TRANSFORMER if attends else None,
-        "subset_size": len(example),
-    }
+    options = _options(nncf, model, len(example), whole)
+    advanced = _ranges(nncf)
     if largest_drop is None:
         with _quiet(nncf):
             return nncf.quantize(model, images, advanced_parameters=advanced, **options)
@@ -203,6 +194,27 @@ def _quantised(ov: Any, model: Any, example: Pixels, whole: Whole, largest_drop:
             f" {largest_drop:g}; allow more, calibrate on more images, or use bf16"
         )
     return quantised
+
+
+def _options(nncf: Any, model: Any, n_images: int, whole: Whole) -> dict[str, Any]:
+    """What is quantised and how many images are looked at."""
+    behind = _behind(model, whole.names.index("raw"))
+    attends = any(op.get_type_name() in ATTENTION for op in model.get_ops() if op.get_friendly_name() not in behind)
+    return {
+        "ignored_scope": nncf.IgnoredScope(names=sorted(behind), validate=False),
+        "model_type": nncf.ModelType.TRANSFORMER if attends else None,
+        "subset_size": n_images,
+    }
+
+
+def _ranges(nncf: Any) -> Any:
+    """Ranges from the least to the largest value, as in `onnx_int8`.
+
+    By default NNCF takes the mean of the images' extremes, which cuts off what large defects do: of 121 tiles that a
+    U-Net judged, four changed their class.
+    """
+    ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
+    return nncf.AdvancedQuantizationParameters(activations_range_estimator_params=ranges)
 
 
 @contextlib.contextmanager
