@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from zdd.errors import ZddError
-from zdd.export import openvino
+from zdd.export import openvino, signal_stack
 from zdd.export.base import probes
 from zdd.export.graph import Whole, differs
 from zdd.models.autoencoder import Autoencoder
@@ -176,3 +177,17 @@ def test_reading_needs_no_torch(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.split("\n")[-2] == "(2, 3)"
+
+
+def test_the_signal_stack_is_left_alone(tmp_path: Path) -> None:
+    """Else the process dies of the next signal: OpenVINO unmaps what it left the thread with."""
+    before = signal_stack.address()
+    openvino.export(whole_of("autoencoder"), example(4), tmp_path, precision="int8", largest_drop=0.5)
+    assert signal_stack.address() == before
+    engines = [openvino.load(tmp_path, threads=1)]
+    engines[0](example(1))
+    engines[0](example(2))
+    letting_go = threading.Thread(target=engines.clear)
+    letting_go.start()
+    letting_go.join()
+    assert signal_stack.address() == before

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zdd.errors import ZddError
+from zdd.export import signal_stack
 from zdd.export.agreement import drop, one_by_one
 from zdd.export.base import Outputs, library
 
@@ -69,6 +70,7 @@ class Engine:
         return lambda pixels: request.infer(pixels, share_inputs=True)
 
 
+@signal_stack.kept()
 def export(
     whole: Whole,
     example: Pixels,
@@ -101,6 +103,7 @@ def export(
     ov.save_model(model, folder / FILE, compress_to_fp16=False)  # its default would halve the weights' precision
 
 
+@signal_stack.kept()
 def load(folder: Path, *, threads: int | None = None, at_once: int = 1) -> Engine:
     """Read the engine back; it needs no torch.
 
