@@ -164,7 +164,8 @@ def test_a_cell_that_is_still_at_work_is_waited_for(tmp_path: Path) -> None:
 def test_a_stop_ends_the_children(tmp_path: Path) -> None:
     children = Children(print)
     code: list[int] = []
-    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    listen = "signal.signal(2, signal.default_int_handler)"  # a suite in the background would ignore it
+    sleep = [sys.executable, "-c", f"import signal, time; {listen}; time.sleep(60)"]
     thread = threading.Thread(target=lambda: code.append(children.run(sleep, tmp_path / "log", 1, 0)))
     thread.start()
     while not children._living:
@@ -176,7 +177,6 @@ def test_a_stop_ends_the_children(tmp_path: Path) -> None:
     assert children.run(sleep, tmp_path / "log", 1, 0) == 130  # nothing is begun any more
 
 
-@pytest.mark.slow
 def test_a_suite_that_was_killed_goes_on_where_it_was(tmp_path: Path, pictures: Path) -> None:
     grid = {"grid": {"seed": [1, 2]}}
     path = write(tmp_path / "s.json", data=data(pictures), parts={"a": grid})
@@ -198,7 +198,6 @@ def test_a_suite_that_was_killed_goes_on_where_it_was(tmp_path: Path, pictures: 
     assert len(list(runs.glob("2/*"))) == 2  # one group, and `latest`
 
 
-@pytest.mark.slow
 def test_noise_brings_no_gain_and_the_table_says_so(
     tmp_path: Path, pictures: Path, here: list[list[list[str]]]
 ) -> None:
