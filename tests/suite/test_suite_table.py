@@ -70,10 +70,20 @@ def test_the_words(part: Part) -> None:
 
 
 @pytest.mark.parametrize(
+    ("figure", "less"),
+    [("aurc", True), ("ood_fpr95/energy/textile", True), ("discount_error_percent", True)]
+    + [("accuracy_at_90", False), ("recall/loss", False), ("ood_auroc/energy", False)],
+)
+def test_of_which_figures_less_is_better(figure: str, less: bool) -> None:
+    assert table.less_is_better(figure) == less
+
+
+@pytest.mark.parametrize(
     ("values", "others", "verdict"),
     [
         ([0.9], [0.5], table.SINGLE),
         ([0.9, 0.9], [0.5, 0.5], table.SAME),
+        ([0.9, 0.9, 0.9], [0.7, 0.7, 0.7], table.SAME),  # numpy's deviation of these is 1e-16, not 0
         ([0.5, 0.5], [0.5, 0.5], table.NONE),
     ],
 )

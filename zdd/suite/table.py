@@ -14,7 +14,11 @@ from zdd.suite.parts import Part
 from zdd.suite.results import Cost, Result
 
 COSTS = ("parameters", "gflops", "latency_ms")
-LOWER = ("false_alarm_rate", "brier", "ece", "loss", "fpr95")  # the smaller the better
+LOWER = {
+    "false_alarm_rate", "brier", "ece", "aurc", "aurc_excess", "argmax_aurc", "ood_fpr95", "loss",
+    "false_regions_per_good_image", "area_error_percent", "discount_error_percent", "discount_too_high_percent",
+    "discount_too_low_percent",
+}  # fmt: skip
 GAIN, LOSS, NONE = "gain", "loss", "no difference shown"
 SINGLE = "one run: can't be said"
 SAME = "no spread over seeds: can't be said"
@@ -83,7 +87,7 @@ def _against(row: Row, other: Result, values: Any, others: Any, *, same: bool) -
     if not same:
         return Row(**given | {"verdict": OTHER})
     difference, low, high = stats.welch(values, others)
-    verdict = said(difference, low, high, lower=row.figure.rpartition("/")[2] in LOWER or row.figure in LOWER)
+    verdict = said(difference, low, high, lower=less_is_better(row.figure))
     if low is None and min(len(values), len(others)) < 2:
         verdict = SINGLE
     found = {"difference": difference, "difference_low": low, "difference_high": high, "verdict": verdict}
@@ -183,6 +187,11 @@ def cells(part: Part, table: Sequence[Row], split: str) -> tuple[list[str], list
         start = [*cell.values.values(), str(row.n_runs), str(row.n_images)]
         body.append([*start, _mean(row), _between(row.low, row.high), *against, *rest])
     return head, body
+
+
+def less_is_better(figure: str) -> bool:
+    """Whether the smaller value is the better one; what follows a "/" is a class, or a kind of unknown images."""
+    return figure.partition("/")[0] in LOWER
 
 
 def words(figure: str) -> str:
