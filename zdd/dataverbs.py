@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace as Args
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,8 +51,16 @@ def synthesise(args: Args) -> Result:
             for name, n in of.items()
         ],
     )
-    tables.say(f"look at {args.out / 'samples.png'}; train with: dataset.name=csv dataset.root={args.out}")
+    tables.say(f"look at {args.out / 'samples.png'}; train with: zdd train EXPERIMENT {_named(args.out, dataset)}")
     return made
+
+
+def _named(out: Path, dataset: DatasetSettings) -> str:
+    """How training is told of the set that was made from `dataset`."""
+    good = dataset.good_class
+    told = {"name": "csv", "root": str(out), **({} if good == "auto" else {"good_class": good or "null"})}
+    told |= {} if dataset.mirror_safe else {"mirror_safe": "false"}
+    return " ".join(f"--dataset.{name}={shlex.quote(value)}" for name, value in told.items())
 
 
 def _dataset(root: str, source: str | None, settings: list[str]) -> DatasetSettings:
