@@ -111,6 +111,17 @@ def test_a_set_of_the_users_takes_the_place_of_the_drawn_one(tmp_path: Path) -> 
             r"data\.r\.of = \"q\".*no such recipe",
         ),
         ({"parts": {"a": {}}, "n_runs": 0}, r"n_runs = 0 .*at least 1"),
+        ({"parts": {}}, r"parts = \{\} \(.*s\.json:\d+\): must hold one part or more"),
+        ({"parts": {"a": {"grid": {"seed": [1]}, "baseline": {"sed": "1"}}}}, r"no axis 'sed'; there are: seed"),
+        ({"parts": {"a": {}}, "figures": ["balanced_acuracy"]}, r"figures = .*did you mean 'balanced_accuracy'"),
+        (
+            {"parts": {"a": {"steps": [{"name": "explain", "variant": ["gradcam"]}]}}},
+            r"parts\.a\.steps\.0\.variant = \"gradcam\".*did you mean 'grad_cam'",
+        ),
+        (
+            {"parts": {"a": {}}, "data": {**DATA, "s": {"make": "synthesise", "of": "real", "train_ratio": 0.5}}},
+            r"data\.s: how many images",
+        ),
     ],
 )
 def test_mistakes_are_named_with_their_place(tmp_path: Path, changed: dict[str, object], line: str) -> None:

@@ -110,6 +110,27 @@ def test_a_cell_without_runs_stands_in_the_table(part: Part) -> None:
     assert body[3][:4] == ["alike", "0", "0", "no run"]
 
 
+def test_a_baseline_that_failed_is_said(part: Part) -> None:
+    none: dict[str, dict[str, list[float]]] = {"val": {}, "test": {}}
+    found = [Result(part.cells[0], none, {"val": {}, "test": {}}, {}, failed="killed"), *results(part, ACCURACY)[1:]]
+    _, body = table.cells(part, table.rows(part, found), "test")
+    assert [row[6] for row in body] == ["baseline", table.LACKING, table.LACKING, table.LACKING]
+    assert body[0][3] == "no run" and body[1][3] == "0.910 ± 0.017"
+
+
+def test_a_cell_without_the_first_figure_stays_in_the_table(part: Part) -> None:
+    found = results(part, ACCURACY)
+    del found[1].values["test"]["accuracy"]  # which is that of validation, too
+    _, body = table.cells(part, table.rows(part, found), "test")
+    assert [row[0] for row in body] == ["zero", "better", "worse", "alike"]
+    assert body[1][3] == "none" and body[1][-1] == "0.090 ± 0.017"
+
+
+def test_latex_has_no_arguments_and_no_groups_by_chance() -> None:
+    said = table._tex("[32, 32] {a}^2 ~b")
+    assert said == r"{[}32, 32] \{a\}\textasciicircum 2 \textasciitilde b"
+
+
 def test_one_table_in_three_forms(part: Part) -> None:
     table_of = table.rows(part, results(part, ACCURACY))
     costs = {"zero": Cost(1.5, 0.25, None), "better": Cost(3.0, 0.5, 4.25)}

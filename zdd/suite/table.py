@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ GAIN, LOSS, NONE = "gain", "loss", "no difference shown"
 SINGLE = "one run: can't be said"
 SAME = "no spread over seeds: can't be said"
 OTHER = "other images: not compared"
+LACKING = "baseline lacks it: not compared"
 EXPLAINED = (
     "Mean over the runs (seeds), standard deviation, and Student's 95 % interval of the mean: what another seed would "
     "change, not what other images would. Differences are against the baseline, with Welch's 95 % interval; a gain or "
@@ -59,7 +60,7 @@ def rows(part: Part, results: Sequence[Result]) -> list[Row]:
     found = []
     for result in results:
         for split in ("test", "val"):
-            named = list(result.values[split]) or [part.figures[0]]
+            named = dict.fromkeys([*result.values[split], part.figures[0]])
             found += [_row(result, split, name, by_name) for name in named]
     return found
 
@@ -76,7 +77,7 @@ def _row(result: Result, split: str, figure: str, by_name: dict[str, Result]) ->
     other = by_name.get(cell.baseline or "")
     others = np.array(other.values[split].get(figure, [])) if other is not None else np.array([])
     if other is None or not len(others):
-        return row
+        return replace(row, verdict=LACKING) if cell.baseline else row
     return _against(
         row, other, values, others, same=result.images[split] != "" and result.images[split] == other.images[split]
     )
@@ -138,7 +139,7 @@ def as_markdown(part: Part, table: Sequence[Row], costs: Mapping[str, Cost]) -> 
         head, body = cells(part, table, split)
         if body:
             lines += [f"**{title}**", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-            lines += [f"| {' | '.join(row)} |" for row in body] + [""]
+            lines += [f"| {' | '.join(text.replace('|', '/') for text in row)} |" for row in body] + [""]
     return "\n".join([*lines, *_costs(part, costs)])
 
 
@@ -177,15 +178,18 @@ def cells(part: Part, table: Sequence[Row], split: str) -> tuple[list[str], list
     compared = any(cell.baseline for cell in part.cells)
     extra = ["difference", "verdict"] if compared else []
     head = [*part.axes, "runs", "images", words(first), "95 % interval", *extra, *map(words, others)]
-    body = []
+    body, ran = [], {row.cell for row in table if row.part == part.name and row.mean is not None}
+    if not any(figure == first and row.mean is not None for (_, figure), row in there.items()) and split != "test":
+        return head, []
     for cell in part.cells:
         row = there.get((cell.name, first))
         if row is None:
             continue
         against = [_difference(row), row.verdict or ("" if cell.baseline else "baseline")] if compared else []
-        rest = [_mean(there.get((cell.name, name))) for name in others]
+        lacking = "none" if cell.name in ran else "no run"
+        rest = [_mean(there.get((cell.name, name)), lacking) for name in others]
         start = [*cell.values.values(), str(row.n_runs), str(row.n_images)]
-        body.append([*start, _mean(row), _between(row.low, row.high), *against, *rest])
+        body.append([*start, _mean(row, lacking), _between(row.low, row.high), *against, *rest])
     return head, body
 
 
@@ -199,9 +203,9 @@ def words(figure: str) -> str:
     return figure.replace("_", " ").replace("auroc", "AUROC")
 
 
-def _mean(row: Row | None) -> str:
+def _mean(row: Row | None, lacking: str) -> str:
     if row is None or row.mean is None:
-        return "no run"
+        return lacking
     return f"{row.mean:.3f}" if row.sd is None else f"{row.mean:.3f} ± {row.sd:.3f}"
 
 
@@ -219,11 +223,16 @@ def _difference(row: Row) -> str:
 def _tex(text: str) -> str:
     for sign, instead in (
         ("\\", r"\textbackslash "),
+        ("{", r"\{"),
+        ("}", r"\}"),
+        ("[", "{[}"),  # at the start of a line it would be an argument of the line before
         ("&", r"\&"),
         ("%", r"\%"),
         ("_", r"\_"),
         ("#", r"\#"),
         ("$", r"\$"),
+        ("^", r"\textasciicircum "),
+        ("~", r"\textasciitilde "),
     ):
         text = text.replace(sign, instead)
     return text.replace("±", r"$\pm$")
