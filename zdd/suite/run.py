@@ -64,7 +64,9 @@ def run(suite: Suite, runs: Path, *, jobs: int, queued: bool = False) -> dict[st
     _check(suite.cells)
     folder = (runs / "suites" / suite.name).absolute()
     desks = {
-        part.name: Desk(runs.absolute() if queued else folder / "runs" / part.name, folder / "cells" / part.name)
+        part.name: Desk(
+            runs.absolute() if queued else folder / "runs" / part.name, folder / "cells" / part.name, own=not queued
+        )
         for part in suite.parts
     }
     state = _State(suite, folder, desks)
