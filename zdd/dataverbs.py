@@ -74,7 +74,7 @@ def _dataset(root: str, source: str | None, settings: list[str]) -> DatasetSetti
         return config.load(root, overrides).config.dataset
     found = roots.locate(root, "--from")
     name = source or roots.source_of(found)
-    own = {"mirror_safe": False} if name == "labels" else {}  # printed text
+    own = {"mirror_safe": False} if name == "labels" else _known(found)  # printed text
     given = branch({"dataset": {"name": name, "root": str(root), **own}}, "command line")
     merged: Any = layers.defaults()
     for layer in (given, layers.overridden(overrides)):
@@ -83,6 +83,15 @@ def _dataset(root: str, source: str | None, settings: list[str]) -> DatasetSetti
     if checked is None:
         raise ZddError(*(mistake.line("command line") for mistake in mistakes))
     return checked.dataset
+
+
+def _known(root: Path) -> dict[str, Any]:
+    """What is known of a set that this command made: what must not be mirrored must not be the next time either."""
+    from zdd import files
+    from zdd.data.synthesis.folder import MARK
+
+    told = files.read_json(root / MARK).get("dataset", {}) if (root / MARK).is_file() else {}
+    return {name: told[name] for name in ("mirror_safe", "good_class") if name in told}
 
 
 def _template(text: str) -> tuple[str, Path]:

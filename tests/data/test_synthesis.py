@@ -375,6 +375,9 @@ def test_the_command(plates: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert f"EXPERIMENT --dataset.name=csv --dataset.root={root} --dataset.mirror_safe=false" in told.out + told.err
     asked = json.loads((tmp_path / "out/synthetic.json").read_text())
     assert asked["dataset"]["mirror_safe"] is asked["style"]["mirror"] is asked["combine"] is False
+    again = ["data", "synthesise", str(tmp_path / "more"), "--from", str(tmp_path / "out"), "--train", "1"]
+    assert cli.main(None, again) == 0  # what must not be mirrored is not, though nobody says it again
+    assert json.loads((tmp_path / "more/synthetic.json").read_text())["style"]["mirror"] is False
 
 
 @pytest.mark.parametrize(
