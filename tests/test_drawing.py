@@ -104,6 +104,14 @@ def test_the_set_holds_the_real_images_where_they_were_and_the_drawn_ones_in_tra
     assert files.read_json(out / "synthetic.json")["weights_sha256"] == files.sha256(made["all"].runs[0].weights)
 
 
+def test_a_folder_that_holds_the_runs_images_is_not_replaced(made: dict[str, Group]) -> None:
+    place = Path(datasets.load(made["all"].runs[0].data).records[0].path).parent
+    before = sorted(place.iterdir())
+    with pytest.raises(ZddError, match="lies in it, which is needed"):
+        drawing.draw(made["all"].path, place.parent, n_imgs=2, network="pixels")
+    assert sorted(place.iterdir()) == before
+
+
 def test_a_generator_for_each_class_names_its_class_alone(made: dict[str, Group], tmp_path: Path) -> None:
     drawing.draw(made["each"].path, tmp_path / "out", n_imgs=2, network="pixels")
     drawn = [row for row in rows(tmp_path / "out") if row["parent"]]

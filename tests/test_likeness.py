@@ -105,6 +105,17 @@ def test_what_only_the_network_or_only_the_pixels_see_is_near_too() -> None:
     assert found.near.nonzero()[0].tolist() == [5] and not found.same.any()
 
 
+@pytest.mark.parametrize(
+    "change", [lambda a: a[:, ::-1], lambda a: a[::-1], np.rot90, lambda a: a * 0.6, lambda a: np.rot90(40 + a * 0.5)]
+)
+def test_a_copy_that_was_mirrored_turned_or_lit_is_near_that_image(change: Callable[[Any], Any]) -> None:
+    train, made = sight(100, 1), sight(60, 3)
+    made.small[5] = np.clip(change(train.small[7].astype(float)), 0, 255).astype(np.uint8)
+    found = find(made, train, sight(40, 2))
+    assert found.near.nonzero()[0].tolist() == [5] and found.nearest[5] == 7 and not found.same.any()
+    assert found.figures["n_held_out_near"] == 0 and "1 of 60 synthetic images are near copies" in found.alarms[0]
+
+
 def test_who_names_its_parent_may_be_near_but_no_copy() -> None:
     train, made = sight(100, 1), sight(60, 3)
     kin = strangers(made, train)
@@ -236,6 +247,8 @@ def test_what_can_not_be_compared_is_said_in_a_line(folder: Callable[..., Path],
         table.writerows(rows)
     with pytest.raises(ZddError, match="no image there names a parent"):
         likeness.judge(root, network="pixels")
+    with pytest.raises(ZddError, match="nowhere: there is no such folder"):
+        likeness.judge(tmp_path / "nowhere", network="pixels")
     with pytest.raises(ZddError, match="did you mean 'mobilenet_v2'"):
         features.open_eye("mobilnet_v2", (32, 32))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace as Args
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,8 +51,16 @@ def synthesise(args: Args) -> Result:
             for name, n in of.items()
         ],
     )
-    tables.say(f"look at {args.out / 'samples.png'}; train with: dataset.name=csv dataset.root={args.out}")
+    tables.say(f"look at {args.out / 'samples.png'}; train with: zdd train EXPERIMENT {_named(args.out, dataset)}")
     return made
+
+
+def _named(out: Path, dataset: DatasetSettings) -> str:
+    """How training is told of the set that was made from `dataset`."""
+    good = dataset.good_class
+    told = {"name": "csv", "root": str(out), **({} if good == "auto" else {"good_class": good or "null"})}
+    told |= {} if dataset.mirror_safe else {"mirror_safe": "false"}
+    return " ".join(f"--dataset.{name}={shlex.quote(value)}" for name, value in told.items())
 
 
 def _dataset(root: str, source: str | None, settings: list[str]) -> DatasetSettings:
@@ -65,7 +74,7 @@ def _dataset(root: str, source: str | None, settings: list[str]) -> DatasetSetti
         return config.load(root, overrides).config.dataset
     found = roots.locate(root, "--from")
     name = source or roots.source_of(found)
-    own = {"mirror_safe": False} if name == "labels" else {}  # printed text
+    own = {"mirror_safe": False} if name == "labels" else _known(found)  # printed text
     given = branch({"dataset": {"name": name, "root": str(root), **own}}, "command line")
     merged: Any = layers.defaults()
     for layer in (given, layers.overridden(overrides)):
@@ -74,6 +83,15 @@ def _dataset(root: str, source: str | None, settings: list[str]) -> DatasetSetti
     if checked is None:
         raise ZddError(*(mistake.line("command line") for mistake in mistakes))
     return checked.dataset
+
+
+def _known(root: Path) -> dict[str, Any]:
+    """What is known of a set that this command made: what must not be mirrored must not be the next time either."""
+    from zdd import files
+    from zdd.data.synthesis.folder import MARK
+
+    told = files.read_json(root / MARK).get("dataset", {}) if (root / MARK).is_file() else {}
+    return {name: told[name] for name in ("mirror_safe", "good_class") if name in told}
 
 
 def _template(text: str) -> tuple[str, Path]:

@@ -15,6 +15,7 @@ from torchvision.utils import make_grid
 from zdd import features, files, likeness
 from zdd.data import dataset as datasets
 from zdd.data.dataset import Dataset
+from zdd.data.parents import parents
 from zdd.data.synthesis import folder as folders
 from zdd.data.synthesis.folder import IMAGES, MARK, README, SAMPLES, TABLE, Row
 from zdd.errors import ZddError
@@ -70,6 +71,8 @@ def draw(run: Path, out: Path, *, n_imgs: int = 50, seed: int = 0, network: str 
     used = one_run(run)
     trained = load_trained(used, generative=True)
     dataset = datasets.load(used.data)
+    records = dataset.records
+    folders.spare(out, (p for one in records for p in (one.path, one.mask, *parents(one.parent)) if p))
     facts: dict[str, Any] = {"run": str(used.path), "n_imgs": n_imgs, "seed": seed}
     with folders.making(out, MARK, OURS, (IMAGES, PARENTS)) as made:
         rows = [*_real(dataset, out), *_drawn(trained, dataset, made, out, facts)]

@@ -22,7 +22,11 @@ NEAR = 0.5
 # Or, where these all lie at about one distance, of the least, but not above NEAREST medians: an image that is merely
 # smooth, the mean of all, lies at 0.71 medians from images that differ by noise.
 LEAST, NEAREST = 0.8, 0.65
+# Of the distance between images that were turned, mirrored and brought to one brightness and contrast: a copy is hardly
+# anything away then, so that less than NEAR keeps apart parts that look alike.
+TURNED = 0.25
 NEARER = 0.9  # share of (synthetic, held-out) pairs of which the synthetic one lies nearer: as a whole too near
+FAINT = 2.0  # grey levels of deviation below which an image shows nothing
 SAME = 1  # grey levels by which small pictures of one and the same image may differ
 SURE = 0.01  # of the binomial test, where held-out images have near copies, too
 FEWEST = 20  # images of either sort before they are compared as a whole
@@ -54,8 +58,9 @@ class Memory:
 def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools) -> Memory:
     """Look for training images among the synthetic ones.
 
-    Two distances are taken, since either is blind to something: between the network's features (noise looks far, a
-    shift near) and between the images made very small (the other way round). An image that is near by either is near.
+    Three distances are taken, since each is blind to something: between the network's features (noise looks far, a
+    shift near), between the images made very small (the other way round), and between these in grey, turned, mirrored
+    and in one light, whichever way is nearest. An image that is near by any of them is near.
 
     Args:
         train: Training images, N.
@@ -68,12 +73,17 @@ def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools) 
     pairs = [
         (_distances(made.features, train.features), _distances(held.features, train.features)),
         (_distances(_flat(made), _flat(train)), _distances(_flat(held), _flat(train))),
+        (_turned(made, train), _turned(held, train)),
     ]
     near, expected = np.zeros(len(made.small), bool), np.zeros(len(held.small), bool)
-    for own, others in pairs:
-        limit = _limit(_least(others, kin_held))
-        near = np.logical_or(near, _least(own, kin) < limit)
-        expected = np.logical_or(expected, _least(others, kin_held) < limit)
+    all_kin = np.all(kin, axis=1, keepdims=True)
+    nearest = np.where(kin & ~all_kin, np.inf, pairs[0][0]).argmin(axis=1)
+    for (own, others), limit_of in zip(pairs, (_limit, _limit, _limit_turned), strict=True):
+        limit = limit_of(_least(others, kin_held))
+        fresh = (_least(own, kin) < limit) & ~near
+        nearest = np.where(fresh, np.where(kin, np.inf, own).argmin(axis=1), nearest)
+        near |= fresh
+        expected |= _least(others, kin_held) < limit
     own, others = _least(pairs[0][0], kin), _least(pairs[0][1], kin_held)
     same = np.array([_same(one, train.small) for one in made.small], bool)
     unit = _middle(others) or 1.0
@@ -88,8 +98,6 @@ def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools) 
         "distance_least": float(judged.min()) if len(judged) else None,
         "distance_least_held_out": float(others.min()) if len(others) else None,
     }
-    all_kin = np.all(kin, axis=1, keepdims=True)
-    nearest = np.where(kin & ~all_kin, np.inf, pairs[0][0]).argmin(axis=1)
     return Memory(nearest, near, same, own / unit, figures, tuple(_alarms(figures, len(own))))
 
 
@@ -121,6 +129,27 @@ def _distances(one: Tensor, other: Tensor) -> NDArray[np.float64]:
 
 def _flat(seen: Sight) -> Tensor:
     return torch.from_numpy(seen.small.reshape(len(seen.small), math.prod(seen.small.shape[1:]))).float() / 255
+
+
+def _turned(one: Sight, other: Sight) -> NDArray[np.float64]:
+    """(N, M), between grey images in one light, of eight ways to turn and mirror the first by the nearest."""
+    from_, to = _in_one_light(one), torch.from_numpy(_in_one_light(other)).flatten(1)
+    ways = (np.rot90(side, k, (1, 2)).copy() for k in range(4) for side in (from_, from_[:, :, ::-1]))
+    nearest: NDArray[np.float64] = np.minimum.reduce([_distances(torch.from_numpy(way).flatten(1), to) for way in ways])
+    return nearest
+
+
+def _in_one_light(seen: Sight) -> NDArray[np.float64]:
+    """(N, h, w), grey, with mean 0 and deviation 1; what is all of one grey stays about 0."""
+    grey = seen.small.mean(axis=3)
+    grey -= grey.mean(axis=(1, 2), keepdims=True)
+    lit: NDArray[np.float64] = grey / np.maximum(grey.std(axis=(1, 2), keepdims=True), FAINT)
+    return lit
+
+
+def _limit_turned(least: NDArray[np.float64]) -> float:
+    """As `_limit`; no held-out image lies below it."""
+    return min(TURNED * _middle(least), LEAST * float(least.min()))
 
 
 def _limit(least: NDArray[np.float64]) -> float:

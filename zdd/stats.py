@@ -87,9 +87,14 @@ def student(values: NDArray[np.float64]) -> tuple[float, float | None, float | N
     mean, n = float(np.mean(values)), len(values)
     if n < 2:
         return mean, None, None, None
-    deviation = float(np.std(values, ddof=1))
+    deviation = _deviation(values)
     half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * deviation / math.sqrt(n)
     return mean, deviation, mean - half, mean + half
+
+
+def _deviation(values: NDArray[np.float64]) -> float:
+    # The mean of equal numbers is rounded: three times 0.7 have a deviation of 1e-16, and seem to scatter.
+    return 0.0 if np.ptp(values) < 1e-12 else float(np.std(values, ddof=1))
 
 
 def welch(values: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[float, float | None, float | None]:
@@ -103,7 +108,7 @@ def welch(values: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[flo
     difference = float(np.mean(values) - np.mean(others))
     if min(len(values), len(others)) < 2:
         return difference, None, None
-    parts = [float(np.var(each, ddof=1)) / len(each) for each in (values, others)]
+    parts = [_deviation(each) ** 2 / len(each) for each in (values, others)]
     total = sum(parts)
     if total == 0:
         return difference, None, None

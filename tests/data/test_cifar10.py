@@ -83,6 +83,21 @@ def test_kaggles_version(tmp_path: Path) -> None:
         cifar10.index(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        (b"\xff\xfei\x00", "not readable as a CSV file in UTF-8"),
+        (b"id,label\n1,frog\n2,\n", "the row 2, must have an id and a label"),
+        (b"id,label\n1,frog\n2\n", "the row 2, must have an id and a label"),
+        (b"id,label\n1,frog\n1,cat\n", "1 pictures stand there more than once: 1"),
+    ],
+)
+def test_a_table_of_kaggles_that_cant_be_right(tmp_path: Path, table: bytes, why: str) -> None:
+    (tmp_path / "trainLabels.csv").write_bytes(table)
+    with pytest.raises(ZddError, match=why):
+        cifar10.index(tmp_path)
+
+
 def test_shares_are_of_each_class_and_evenly(tmp_path: Path) -> None:
     root = binary(tmp_path, {"data_batch_1.bin": [0] * 8 + [1] * 4, "test_batch.bin": [0, 1] * 3})
     found = cifar10.index(root, train_share=0.5, test_share=0.01)

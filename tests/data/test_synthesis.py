@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -302,9 +303,9 @@ def test_without_masks_or_template_it_says_what_would_help(tmp_path: Path) -> No
 
 def test_all_mistakes_of_a_wish_are_named_at_once(plates: Path, tmp_path: Path) -> None:
     with pytest.raises(ZddError) as caught:
-        synthesise(wish(tmp_path / "out", plates, train=-1, val_ratio=0.5, style=Style(turn=200), seed=-1))
+        synthesise(wish(tmp_path / "out", plates, train=-1, val_ratio=0.5, style=Style(turn=200), seed=-1, processes=0))
     starts = [line.split(" = ")[0].split(" (")[0] for line in caught.value.lines]
-    assert starts == ["--train", "--val-ratio", "--turn", "--seed"]
+    assert starts == ["--train", "--val-ratio", "--turn", "--processes", "--seed"]
     with pytest.raises(ZddError, match="how many images"):
         Wish(tmp_path, settings(plates)).check()
     with pytest.raises(ZddError, match=r"--train-ratio = 1.5: must be from 0 to 1"):
@@ -312,6 +313,9 @@ def test_all_mistakes_of_a_wish_are_named_at_once(plates: Path, tmp_path: Path) 
     wish(tmp_path, plates, train=1, val_ratio=0.0).check()  # only real ones
     with pytest.raises(ZddError, match=r"--classes scratch: there is no such class; there are: good, crack, dent mark"):
         synthesise(wish(tmp_path / "out", plates, train=1, classes=("scratch",)))
+    style = Style(templates=(("crak", next(plates.glob("*.png"))),))
+    with pytest.raises(ZddError, match=r"--template crak=.*: there is no class 'crak'; there are: good, crack, dent"):
+        synthesise(wish(tmp_path / "out", plates, train=1, style=style))
 
 
 def test_a_folder_of_someone_else_is_refused_before_any_work(plates: Path, tmp_path: Path) -> None:
@@ -326,6 +330,17 @@ def test_a_folder_of_its_own_is_replaced(plates: Path, tmp_path: Path) -> None:
         synthesise(wish(tmp_path / "out", plates, train=n))
     assert len(list((tmp_path / "out/images").iterdir())) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_holds_what_is_to_be_read_is_not_replaced(plates: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    synthesise(wish(out, plates, train=2))
+    before = contents(out)
+    with pytest.raises(ZddError, match=r"out: is made anew, and .*out/images/train_.* lies in it.*another folder"):
+        synthesise(wish(out, out, train=1))
+    assert contents(out) == before
+    said = synthesise(wish(tmp_path / "more", out, train=1))  # what was made before is synthetic there, too
+    assert said["counts"]["train"]["crack"] == {"real": 8, "synthetic": 3} and said["n_real"] == 27
 
 
 def test_a_full_disk_leaves_the_old_folder_whole(plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,10 +368,16 @@ def test_real_rows_lead_to_the_real_files_from_the_folder(plates: Path, tmp_path
 def test_the_command(plates: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spelling: str) -> None:
     words = ["data", "synthesise", str(tmp_path / "out"), "--from", str(plates), "--train", "1", "--train-ratio", "1"]
     assert cli.main(None, [*words, spelling, "--set", "mirror_safe=false", "--classes", "crack"]) == 0
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    told = capsys.readouterr()
+    said = json.loads(told.out.splitlines()[-1])
     assert said["counts"]["train"]["crack"] == {"real": 8, "synthetic": 1}
+    root = shlex.quote(f"{tmp_path}/out")
+    assert f"EXPERIMENT --dataset.name=csv --dataset.root={root} --dataset.mirror_safe=false" in told.out + told.err
     asked = json.loads((tmp_path / "out/synthetic.json").read_text())
     assert asked["dataset"]["mirror_safe"] is asked["style"]["mirror"] is asked["combine"] is False
+    again = ["data", "synthesise", str(tmp_path / "more"), "--from", str(tmp_path / "out"), "--train", "1"]
+    assert cli.main(None, again) == 0  # what must not be mirrored is not, though nobody says it again
+    assert json.loads((tmp_path / "more/synthetic.json").read_text())["style"]["mirror"] is False
 
 
 @pytest.mark.parametrize(

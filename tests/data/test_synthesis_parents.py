@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from small_sets import LOADER, draw, draw_set, make_settings, small_preprocess
 from synthetic_plates import write_rows
 
@@ -90,14 +91,48 @@ def test_what_may_be(table: Path, where: str, parent: str) -> None:
         ("train", "gone.png", r"its parent .*gone.png is not there"),
         ("train", "copy.png", r"its parent .*copy.png is the same file as one in test"),
         ("train", "class.txt", r"made from .*test_bad1.png, which is in test"),
+        ("train", "class.txt;train_good0.png", r"made from .*test_bad1.png, which is in test"),  # a list among paths
+        ("train", "UPPER.TXT", r"made from .*test_bad1.png, which is in test"),
+        ("train", "nested.txt", r"nested.txt: names class.txt; a list of parents names images"),
+        ("train", "empty.txt", r"empty.txt: names no image at all"),
+        ("train", " ; ", r"its parent ';' names no other image"),
+        ("train", "made.png", r"its parent .* names no other image"),
+        ("train", "words.png", r"its parent .*words.png can't be read"),
+        ("train", "away/../train_good0.png", r"its parent .* is the same file as one in test"),  # up from elsewhere
     ],
 )
 def test_what_must_not_be(table: Path, where: str, parent: str, said: str) -> None:
     shutil.copy(table.parent / "test_good1.png", table.parent / "copy.png")
     (table.parent / "class.txt").write_text("train_bad0.png\ntest_bad1.png\n")
+    shutil.copy(table.parent / "class.txt", table.parent / "UPPER.TXT")
+    (table.parent / "nested.txt").write_text("class.txt\n")
+    (table.parent / "empty.txt").write_text("\n")
+    (table.parent / "words.png").write_text("no picture")
+    (table.parent / "other/below").mkdir(parents=True)
+    (table.parent / "away").symlink_to(table.parent / "other/below")
+    shutil.copy(table.parent / "test_good0.png", table.parent / "other/train_good0.png")
     with pytest.raises(ZddError, match=said) as caught:
         check(write(table, ("made.png", where, parent)))
     assert len(caught.value.lines) == 1
+
+
+def test_a_parent_that_was_saved_anew_from_a_test_image_is_told(table: Path) -> None:
+    with Image.open(table.parent / "test_good1.png") as image:
+        image.save(table.parent / "saved.bmp")
+    root = write(table, ("made.png", "train", "saved.bmp"))
+    _, audit = prepare(make_settings(root, name="csv"), small_preprocess(), cache=LOADER)
+    said = f"made.png: is in train, and its parent {root}/saved.bmp looks like {root}/test_good1.png, which is in test"
+    assert [note.removeprefix(f"{root}/") for note in audit.notes] == [said]
+    with pytest.raises(ZddError, match=r"saved.bmp looks like .*test_good1.png"):
+        prepare(make_settings(root, name="csv", leakage="refuse"), small_preprocess(), cache=LOADER)
+
+
+@pytest.mark.parametrize(("column", "right"), [("parents", "parent"), ("Split", "split"), (" group", "group")])
+def test_a_column_that_is_nearly_of_the_right_name_is_not_passed_over(table: Path, column: str, right: str) -> None:
+    head, *rows = write(table, ("made.png", "train", "test_good0.png")).joinpath("set.csv").read_text().splitlines()
+    table.write_text("\n".join([head.replace(right, column), *rows]))
+    with pytest.raises(ZddError, match=f"the column '{column}' is not read; name it '{right}'"):
+        csv.index(table)
 
 
 def test_two_images_of_one_parent_in_two_splits(table: Path) -> None:

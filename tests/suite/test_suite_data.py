@@ -61,6 +61,11 @@ def test_too_few_images_are_said(tmp_path: Path, mixed: Path) -> None:
     found = sources(tmp_path, mixed, few={"make": "choose", "of": "all", "train": 9})
     with pytest.raises(ZddError, match="class 'dark' has 8 training images; train = 9 are wanted"):
         count(found["few"])
+    rows = mixed.read_text().splitlines()
+    mixed.write_text("\n".join(row for row in rows if "dark/made_00" not in row) + "\n")
+    with pytest.raises(ZddError) as caught:
+        count(sources(tmp_path, mixed, few={"make": "choose", "of": "all", "train": 8})["few"])
+    assert caught.value.lines == ("class 'dark' has 7 training images; train = 8 are wanted",)  # and 'good' has 8
 
 
 def test_a_folder_is_made_once_and_another_recipe_makes_another(tmp_path: Path, mixed: Path) -> None:

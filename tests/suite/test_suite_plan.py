@@ -10,6 +10,7 @@ from zdd.errors import ZddError
 from zdd.suite import form
 from zdd.suite.parts import distinct
 from zdd.suite.plan import Suite, Wish, plan, queue
+from zdd.suite.run import steps_of
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "experiments/suites").glob("*.json"))
@@ -51,6 +52,14 @@ def test_cells_of_one_configuration_are_trained_once_with_the_most_seeds(tmp_pat
     suite = planned(write(tmp_path / "s.json", data=DATA, parts=parts), tmp_path / "runs")
     found = list(distinct(suite.cells))
     assert [(cell.loaded.config.epochs, cell.n_runs) for cell in found] == [(3, 5), (4, 1)]
+
+
+def test_a_cell_of_two_parts_gets_the_steps_of_both(tmp_path: Path) -> None:
+    explain = {"name": "explain", "n": 4}
+    parts = {"a": {"grid": {"seed": [1, 2]}}, "b": {"grid": {"seed": [2]}, "steps": ["test", explain]}}
+    suite = planned(write(tmp_path / "s.json", data=DATA, parts=parts), tmp_path / "runs")
+    steps = steps_of(suite)
+    assert [[step.name for step in steps[cell.key]] for cell in suite.parts[0].cells] == [["test"], ["test", "explain"]]
 
 
 def test_fast_replaces_axes_and_recipes_and_keeps_their_order(tmp_path: Path) -> None:
@@ -111,6 +120,17 @@ def test_a_set_of_the_users_takes_the_place_of_the_drawn_one(tmp_path: Path) -> 
             r"data\.r\.of = \"q\".*no such recipe",
         ),
         ({"parts": {"a": {}}, "n_runs": 0}, r"n_runs = 0 .*at least 1"),
+        ({"parts": {}}, r"parts = \{\} \(.*s\.json:\d+\): must hold one part or more"),
+        ({"parts": {"a": {"grid": {"seed": [1]}, "baseline": {"sed": "1"}}}}, r"no axis 'sed'; there are: seed"),
+        ({"parts": {"a": {}}, "figures": ["balanced_acuracy"]}, r"figures = .*did you mean 'balanced_accuracy'"),
+        (
+            {"parts": {"a": {"steps": [{"name": "explain", "variant": ["gradcam"]}]}}},
+            r"parts\.a\.steps\.0\.variant = \"gradcam\".*did you mean 'grad_cam'",
+        ),
+        (
+            {"parts": {"a": {}}, "data": {**DATA, "s": {"make": "synthesise", "of": "real", "train_ratio": 0.5}}},
+            r"data\.s: how many images",
+        ),
     ],
 )
 def test_mistakes_are_named_with_their_place(tmp_path: Path, changed: dict[str, object], line: str) -> None:

@@ -72,6 +72,7 @@ def test_a_suite_goes_on_where_it_was(tmp_path: Path, pictures: Path, here: list
     values = [files.read_json(path)["test"]["accuracy"]["value"] for path in runs]
     assert (first["n_runs"], first["n_images"], first["baseline"]) == ("2", "24", "0.003")
     assert float(first["mean"]) == pytest.approx(np.mean(values))
+    assert not list(folder.rglob("checkpoints")) and len(list(folder.rglob("model.safetensors"))) == 4
 
     here.clear()
     run.run(planned(path, tmp_path), tmp_path, jobs=1)
@@ -120,6 +121,7 @@ def test_experiments_one_after_another(
     result = json.loads(capsys.readouterr().out.splitlines()[-1])["suites"]["first+second"]
     rows = [row for row in table_of(Path(result["tables"][0])) if row["figure"] == "accuracy"]
     assert {(row["experiment"], row["baseline"]) for row in rows} == {("first", ""), ("second", "first")}
+    assert len(list((tmp_path / "runs").rglob("last.ckpt"))) == 2  # runs of experiments keep theirs
 
 
 def test_a_cell_in_a_process_of_its_own(tmp_path: Path, pictures: Path) -> None:

@@ -70,10 +70,26 @@ def test_the_words(part: Part) -> None:
 
 
 @pytest.mark.parametrize(
+    ("figure", "less"),
+    [
+        ("aurc", True),
+        ("ood_fpr95/energy/textile", True),
+        ("discount_error_percent", True),
+        ("accuracy_at_90", False),
+        ("recall/loss", False),  # a class of that name
+        ("ood_auroc/energy", False),
+    ],
+)
+def test_of_which_figures_less_is_better(figure: str, less: bool) -> None:
+    assert table.less_is_better(figure) == less
+
+
+@pytest.mark.parametrize(
     ("values", "others", "verdict"),
     [
         ([0.9], [0.5], table.SINGLE),
         ([0.9, 0.9], [0.5, 0.5], table.SAME),
+        ([0.9, 0.9, 0.9], [0.7, 0.7, 0.7], table.SAME),  # numpy's deviation of these is 1e-16, not 0
         ([0.5, 0.5], [0.5, 0.5], table.NONE),
     ],
 )
@@ -92,6 +108,27 @@ def test_a_cell_without_runs_stands_in_the_table(part: Part) -> None:
     found = [*results(part, ACCURACY)[:3], Result(part.cells[3], {"val": {}, "test": {}}, {"val": {}, "test": {}}, {})]
     _, body = table.cells(part, table.rows(part, found), "test")
     assert body[3][:4] == ["alike", "0", "0", "no run"]
+
+
+def test_a_baseline_that_failed_is_said(part: Part) -> None:
+    none: dict[str, dict[str, list[float]]] = {"val": {}, "test": {}}
+    found = [Result(part.cells[0], none, {"val": {}, "test": {}}, {}, failed="killed"), *results(part, ACCURACY)[1:]]
+    _, body = table.cells(part, table.rows(part, found), "test")
+    assert [row[6] for row in body] == ["baseline", table.LACKING, table.LACKING, table.LACKING]
+    assert body[0][3] == "no run" and body[1][3] == "0.910 ± 0.017"
+
+
+def test_a_cell_without_the_first_figure_stays_in_the_table(part: Part) -> None:
+    found = results(part, ACCURACY)
+    del found[1].values["test"]["accuracy"]  # which is that of validation, too
+    _, body = table.cells(part, table.rows(part, found), "test")
+    assert [row[0] for row in body] == ["zero", "better", "worse", "alike"]
+    assert body[1][3] == "none" and body[1][-1] == "0.090 ± 0.017"
+
+
+def test_latex_has_no_arguments_and_no_groups_by_chance() -> None:
+    said = table._tex("[32, 32] {a}^2 ~b")
+    assert said == r"{[}32, 32] \{a\}\textasciicircum 2 \textasciitilde b"
 
 
 def test_one_table_in_three_forms(part: Part) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zdd import files, plugins
+from zdd.data import parents
 from zdd.data import split as splitting
 from zdd.data import unknown as unknowns
 from zdd.data.audit import Audit, audit, coverage_notes, notes_on, tell, unreadable
@@ -18,7 +19,6 @@ from zdd.data.found import Found
 from zdd.data.look import Seen, look_at_all, side_by_side
 from zdd.data.masks import misfits
 from zdd.data.one_class import DEFECT, collapse, only_good
-from zdd.data.parents import check as check_parents
 from zdd.data.roots import locate
 from zdd.errors import ZddError
 from zdd.preprocess import Preprocess
@@ -91,12 +91,12 @@ def prepare(
     _check_masks(found, seen)
     found, seen, held_out = unknowns.hold_out(found, seen, settings, least=1 if one_class else 2)
     dataset = _dataset(found, seen, settings, base, least=1 if one_class else 2)
-    check_parents(dataset.records, held_out)
-    notes: list[str] = []
+    notes = _kept_apart(dataset, seen, held_out, settings)
     if one_class or settings.defects == "one":
         dataset = collapse(dataset)
     if one_class:
-        dataset, notes = only_good(dataset, settings.contamination, settings.split.seed)
+        dataset, lacking = only_good(dataset, settings.contamination, settings.split.seed)
+        notes += lacking
         dataset, seen = _used(dataset, seen)
     facts = audit(dataset.records, dataset.classes, seen, preprocess, settings.leakage)
     notes += coverage_notes(facts["counts"], dataset.classes, dataset.has_good, one_class=one_class)
@@ -209,6 +209,23 @@ def _sha256(path: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
+
+
+def _kept_apart(
+    dataset: Dataset, seen: Sequence[Seen], held_out: Sequence[Record], settings: DatasetSettings
+) -> list[str]:
+    """Prove that synthetic images lie where their parents do; what only looks wrong, as notes.
+
+    Raises:
+        ZddError: If they do not; of what only looks so, where `leakage` is "refuse".
+    """
+    away = parents.hidden(dataset.records, held_out)
+    parents.check(dataset.records, away, held_out)
+    lines = parents.copies(dataset.records, seen, away) if settings.leakage != "ignore" else []
+    lines = [*lines[:SHOWN], *([f"and {len(lines) - SHOWN} more such parents"] if len(lines) > SHOWN else [])]
+    if lines and settings.leakage == "refuse":
+        raise ZddError('dataset.leakage = "refuse": what is tested would be known from training', *lines)
+    return lines
 
 
 def _used(dataset: Dataset, seen: list[Seen]) -> tuple[Dataset, list[Seen]]:

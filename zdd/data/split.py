@@ -1,7 +1,6 @@
 """Which images train, which validate, which test: seeded, stratified by class, never through a group."""
 
 import hashlib
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from zdd.data.found import Found
-from zdd.data.parents import all_parents
+from zdd.data.parents import all_parents, place
 from zdd.errors import ZddError
 from zdd.records import SPLITS, Split
 
@@ -58,13 +57,13 @@ def group_keys(found: Sequence[Found], keys: Sequence[str]) -> list[str]:
     """
     of_path = {one.path: f"g:{one.group}" if one.group else f"i:{key}" for one, key in zip(found, keys, strict=True)}
     named = all_parents(one.parent for one in found)
-    places = {os.path.normpath(path): key for path, key in of_path.items()} if named else {}
+    places = {place(path): key for path, key in of_path.items()} if named else {}
     joined: dict[str, str] = {}
     for one in found:
         for parent in named.get(one.parent, ()):
-            place = os.path.normpath(parent)
+            where = place(parent)
             # An image that is not here ("z:", behind all others) holds together what was made from it.
-            ends = _end(of_path[one.path], joined), _end(places.get(place, f"z:{place}"), joined)
+            ends = _end(of_path[one.path], joined), _end(places.get(where, f"z:{where}"), joined)
             first, second = sorted(ends)
             joined[second] = first  # the first by name stands for both, whatever the order of the files
     return [_end(of_path[one.path], joined) for one in found]

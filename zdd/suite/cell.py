@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -60,10 +61,12 @@ class Desk:
     Args:
         runs: Its groups of runs lie in runs/<its name>.
         papers: Its experiment, log and lock.
+        own: Whether the runs are the suite's alone, so that what a finished one needs no more may go.
     """
 
     runs: Path
     papers: Path
+    own: bool = False
 
 
 def taken(cell: Cell, runs: Path) -> Group | None:
@@ -133,6 +136,8 @@ def run(cell: Cell, desk: Desk, steps: Sequence[Step], threads: int, children: "
         if words:
             code = children.run([sys.executable, "-c", COMMANDS, json.dumps(words)], log, threads, lock)
     runs = finished(cell, taken(cell, desk.runs))
+    for each in runs if desk.own else ():  # to go on with alone; the weights are in model/, and a suite has many runs
+        shutil.rmtree(each.checkpoints, ignore_errors=True)
     failed = "" if code == 0 and len(runs) == cell.n_runs else _why(log, code, cell.n_runs - len(runs))
     return Outcome(runs, failed, round(time.monotonic() - started, 1) if words else 0.0)
 

@@ -17,7 +17,7 @@ from zdd.rundir import RunDir
 from zdd.suite.parts import Part
 from zdd.suite.plots import COLOURS, DOTS_PER_INCH
 from zdd.suite.results import Cost, Result
-from zdd.suite.table import LOWER, words
+from zdd.suite.table import less_is_better, words
 from zdd.trained import load_trained
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -92,7 +92,7 @@ def _panel(axes: Axes, part: Part, shown: Sequence[Result], at: list[float]) -> 
     groups = list(dict.fromkeys(first))
     rest = [", ".join(list(one.cell.values.values())[1:]) for one in shown]
     kinds = list(dict.fromkeys(rest))
-    best = front([(x, mean) for x, (mean, *_) in zip(at, spread, strict=True)], lower=figure in LOWER)
+    best = front([(x, mean) for x, (mean, *_) in zip(at, spread, strict=True)], lower=less_is_better(figure))
     for number, (mean, sd, _, _) in enumerate(spread):
         x = at[number] * APART ** at[:number].count(at[number])  # those that cost the same stand side by side
         colour = COLOURS[groups.index(first[number]) % len(COLOURS)]

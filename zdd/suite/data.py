@@ -139,6 +139,10 @@ def _second(name: str, recipe: Synthesised | Chosen, of: Source, place: _Place) 
         return Source(name, section, folder, lambda: choose(folder, dataset, recipe), recipe.of)
     given = {key: value for key, value in recipe.model_dump(exclude_unset=True).items() if key not in ("make", "of")}
     wish = Wish(folder, dataset, style=Style(mirror=dataset.mirror_safe), **given)
+    try:
+        wish.check()
+    except ZddError as error:
+        raise ZddError(*(f"data.{name}: {line}" for line in error.lines)) from None
     return Source(name, section, folder, lambda: combine.synthesise(wish), recipe.of)
 
 
@@ -164,9 +168,10 @@ def choose(out: Path, dataset: DatasetSettings, recipe: Chosen) -> None:
             count[one.class_name] += 1
         if one.split != "train" or recipe.train is None or count[one.class_name] <= recipe.train:
             found.append(one)
-    few = [f"class '{name}' has {n} training images; train = {recipe.train} are wanted" for name, n in count.items()]
-    if recipe.train is not None and min(count.values()) < recipe.train:
-        raise ZddError(*few)
+    few = {name: count[name] for name in whole.classes if count[name] < (recipe.train or 0)}
+    if few:
+        wanted = f"training images; train = {recipe.train} are wanted"
+        raise ZddError(*(f"class '{name}' has {n} {wanted}" for name, n in few.items()))
     with making.making(out, MARK, {MARK, making.TABLE}) as folder:
         making.write_table(folder / making.TABLE, [_row(one) for one in sorted(found, key=lambda one: one.path)])
         files.write_json(folder / MARK, {"made_by": "zdd suite", **recipe.model_dump()})

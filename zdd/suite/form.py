@@ -151,7 +151,7 @@ class Place:
             ZddError: If anything was.
         """
         if self.found:
-            raise ZddError(*(mistake.line(self.of(mistake.key)) for mistake in self.found))
+            raise ZddError(*dict.fromkeys(mistake.line(self.of(mistake.key)) for mistake in self.found))
 
 
 def find(name: str) -> Path:

@@ -11,12 +11,14 @@ from typing import Any
 from zdd import config, layers
 from zdd.config import Loaded
 from zdd.errors import ZddError
-from zdd.located import Branch, Leaf, branch, plain
-from zdd.plugins import one_of
+from zdd.located import Branch, Key, Leaf, branch, plain
+from zdd.plugins import available, nearest, one_of, unknown
+from zdd.report import certainty, defects, sections
 from zdd.suite import form
 from zdd.suite.data import Source
-from zdd.suite.form import Form, Place, Step
+from zdd.suite.form import Explain, Form, Place, Step
 
+FIGURES = {**sections.NAMES, **certainty.NAMES, **defects.NAMES}  # those that have a name on the report's page
 UNNAMED = re.compile(r"[^\w.+-]+")  # what a folder is better not called
 
 
@@ -99,6 +101,8 @@ def part_of(shelf: Shelf, node: Branch, name: str) -> Part:
     steps = form.steps_of(
         place, (*at, "steps") if given.steps is not None else ("steps",), given.steps or shelf.whole.steps
     )
+    figures = given.figures or shelf.whole.figures
+    _check_names(place, at, given, steps, figures)
     parts = node["parts"]
     assert isinstance(parts, Branch)
     own = parts[name]
@@ -110,9 +114,21 @@ def part_of(shelf: Shelf, node: Branch, name: str) -> Part:
         named = dict(zip(grid, (label for label, _ in values), strict=True))
         chosen = [*([common] if isinstance(common, Branch) else []), *(settings for _, settings in values)]
         cells.append(_cell(shelf, name, named, chosen, given.n_runs))
-    return Part(
-        name, given.about, list(grid), _compared(place, given, name, cells), steps, given.figures or shelf.whole.figures
-    )
+    return Part(name, given.about, list(grid), _compared(place, given, name, cells), steps, figures)
+
+
+def _check_names(place: Place, at: Key, given: form.Part, steps: Sequence[Step], figures: Sequence[str]) -> None:
+    """What would be found out after the last training only: explainers, and figures that are not spelt right."""
+    for number, step in enumerate(steps):
+        for name in step.variant if isinstance(step, Explain) else ():
+            if name not in available("explain"):
+                key = (*(at if given.steps is not None else ()), "steps", number, "variant")
+                place.wrong(key, name, unknown("explain", name))
+    for name in figures:  # only what is nearly a known one: of others a method may have its own
+        word = name.partition("/")[0].removeprefix("ood_")
+        near = None if word in (*FIGURES, *certainty.OOD) else nearest(word, FIGURES)
+        if near:
+            place.wrong((*(at if given.figures else ()), "figures"), name, f"did you mean '{near}'?")
 
 
 def _grid(place: Place, part: str, node: Branch | Leaf | None) -> dict[str, list[tuple[str, Branch]]]:
@@ -129,9 +145,8 @@ def _grid(place: Place, part: str, node: Branch | Leaf | None) -> dict[str, list
             listed = [(_label(value), branch({axis: value}, values.where)) for value in values.value]
             found[axis.rpartition(".")[2]] = listed
         else:
-            place.wrong(
-                ("parts", part, "grid", axis), values.value, 'must be a list, or {"what it is called": {settings}}'
-            )
+            text = 'must be a list of one value or more, or {"what it is called": {settings}}'
+            place.wrong(("parts", part, "grid", axis), values.value, text)
     return found
 
 
@@ -178,7 +193,10 @@ def _compared(place: Place, given: form.Part, part: str, cells: list[Cell]) -> l
     for axis, value in given.baseline.items():
         there = list(dict.fromkeys(cell.values[axis] for cell in cells if axis in cell.values))
         if value not in there:
-            place.wrong(("parts", part, "baseline", axis), value, f"no cell of the grid has it; {one_of(there)}")
+            axes = list(cells[0].values) if cells else []
+            known = f"the grid has no axis '{axis}'; {one_of(axes)}"
+            text = known if axis not in axes else f"no cell of the grid has it; {one_of(there)}"
+            place.wrong(("parts", part, "baseline", axis), value, text)
             return cells
     by_values = {tuple(sorted(cell.values.items())): cell for cell in cells}
     return [_with_baseline(cell, given.baseline, by_values) for cell in cells]

@@ -68,6 +68,8 @@ def plan(path: Path, wish: Wish) -> Suite:
     whole = place.check(Form, (), value)
     place.refuse()
     assert whole is not None
+    if not whole.parts:
+        raise ZddError(f"parts = {{}} ({place.of(('parts',))}): must hold one part or more")
     recipes = {name: form.recipe_of(place, name, recipe) for name, recipe in whole.data.items()}
     _check_only(path, wish, list(whole.parts))
     place.refuse()

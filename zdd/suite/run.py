@@ -19,7 +19,7 @@ from zdd.models import build
 from zdd.suite import cell as cells
 from zdd.suite import results, written
 from zdd.suite.cell import Children, Desk, Outcome
-from zdd.suite.form import Speed
+from zdd.suite.form import Speed, Step
 from zdd.suite.parts import Cell, Part, distinct
 from zdd.suite.plan import Suite
 from zdd.suite.results import Result
@@ -64,7 +64,9 @@ def run(suite: Suite, runs: Path, *, jobs: int, queued: bool = False) -> dict[st
     _check(suite.cells)
     folder = (runs / "suites" / suite.name).absolute()
     desks = {
-        part.name: Desk(runs.absolute() if queued else folder / "runs" / part.name, folder / "cells" / part.name)
+        part.name: Desk(
+            runs.absolute() if queued else folder / "runs" / part.name, folder / "cells" / part.name, own=not queued
+        )
         for part in suite.parts
     }
     state = _State(suite, folder, desks)
@@ -112,7 +114,7 @@ def _make_data(state: _State) -> None:
 def _train_all(state: _State, children: Children, jobs: int) -> None:
     threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting = list(distinct(state.suite.cells))
-    steps = {part.name: part.steps for part in state.suite.parts}
+    steps = steps_of(state.suite)
     with _progress(len(waiting)) as (progress, task), ThreadPoolExecutor(jobs) as pool:
         running: dict[Future[Outcome], Cell] = {}
         for each in waiting:
@@ -120,7 +122,7 @@ def _train_all(state: _State, children: Children, jobs: int) -> None:
                 state.done[each.key] = Outcome((), f"its images could not be made: {state.lost[each.data]}")
                 progress.advance(task)
                 continue
-            running[pool.submit(cells.run, each, state.desks[each.part], steps[each.part], threads, children)] = each
+            running[pool.submit(cells.run, each, state.desks[each.part], steps[each.key], threads, children)] = each
         while running:
             try:
                 finished, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
@@ -135,6 +137,16 @@ def _train_all(state: _State, children: Children, jobs: int) -> None:
                 _tell(each, state.done[each.key])
                 _note(state)
                 progress.advance(task)
+
+
+def steps_of(suite: Suite) -> dict[str, list[Step]]:
+    """What is done with each cell, by its key: all that is wanted in any part where it stands."""
+    found: dict[str, list[Step]] = {}
+    for part in suite.parts:
+        for cell in part.cells:
+            wanted = found.setdefault(cell.key, [])
+            wanted += [step for step in part.steps if step not in wanted]
+    return found
 
 
 def _time(state: _State, part: Part, children: Children) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,16 @@ from zdd.suite.parts import Part
 from zdd.suite.results import Cost, Result
 
 COSTS = ("parameters", "gflops", "latency_ms")
-LOWER = ("false_alarm_rate", "brier", "ece", "loss", "fpr95")  # the smaller the better
+LOWER = {
+    "false_alarm_rate", "brier", "ece", "aurc", "aurc_excess", "argmax_aurc", "ood_fpr95", "loss",
+    "false_regions_per_good_image", "area_error_percent", "discount_error_percent", "discount_too_high_percent",
+    "discount_too_low_percent",
+}  # fmt: skip
 GAIN, LOSS, NONE = "gain", "loss", "no difference shown"
 SINGLE = "one run: can't be said"
 SAME = "no spread over seeds: can't be said"
 OTHER = "other images: not compared"
+LACKING = "baseline lacks it: not compared"
 EXPLAINED = (
     "Mean over the runs (seeds), standard deviation, and Student's 95 % interval of the mean: what another seed would "
     "change, not what other images would. Differences are against the baseline, with Welch's 95 % interval; a gain or "
@@ -55,7 +60,7 @@ def rows(part: Part, results: Sequence[Result]) -> list[Row]:
     found = []
     for result in results:
         for split in ("test", "val"):
-            named = list(result.values[split]) or [part.figures[0]]
+            named = dict.fromkeys([*result.values[split], part.figures[0]])
             found += [_row(result, split, name, by_name) for name in named]
     return found
 
@@ -72,7 +77,7 @@ def _row(result: Result, split: str, figure: str, by_name: dict[str, Result]) ->
     other = by_name.get(cell.baseline or "")
     others = np.array(other.values[split].get(figure, [])) if other is not None else np.array([])
     if other is None or not len(others):
-        return row
+        return replace(row, verdict=LACKING) if cell.baseline else row
     return _against(
         row, other, values, others, same=result.images[split] != "" and result.images[split] == other.images[split]
     )
@@ -83,7 +88,7 @@ def _against(row: Row, other: Result, values: Any, others: Any, *, same: bool) -
     if not same:
         return Row(**given | {"verdict": OTHER})
     difference, low, high = stats.welch(values, others)
-    verdict = said(difference, low, high, lower=row.figure.rpartition("/")[2] in LOWER or row.figure in LOWER)
+    verdict = said(difference, low, high, lower=less_is_better(row.figure))
     if low is None and min(len(values), len(others)) < 2:
         verdict = SINGLE
     found = {"difference": difference, "difference_low": low, "difference_high": high, "verdict": verdict}
@@ -134,7 +139,7 @@ def as_markdown(part: Part, table: Sequence[Row], costs: Mapping[str, Cost]) -> 
         head, body = cells(part, table, split)
         if body:
             lines += [f"**{title}**", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-            lines += [f"| {' | '.join(row)} |" for row in body] + [""]
+            lines += [f"| {' | '.join(text.replace('|', '/') for text in row)} |" for row in body] + [""]
     return "\n".join([*lines, *_costs(part, costs)])
 
 
@@ -173,16 +178,24 @@ def cells(part: Part, table: Sequence[Row], split: str) -> tuple[list[str], list
     compared = any(cell.baseline for cell in part.cells)
     extra = ["difference", "verdict"] if compared else []
     head = [*part.axes, "runs", "images", words(first), "95 % interval", *extra, *map(words, others)]
-    body = []
+    body, ran = [], {row.cell for row in table if row.part == part.name and row.mean is not None}
+    if not any(figure == first and row.mean is not None for (_, figure), row in there.items()) and split != "test":
+        return head, []
     for cell in part.cells:
         row = there.get((cell.name, first))
         if row is None:
             continue
         against = [_difference(row), row.verdict or ("" if cell.baseline else "baseline")] if compared else []
-        rest = [_mean(there.get((cell.name, name))) for name in others]
+        lacking = "none" if cell.name in ran else "no run"
+        rest = [_mean(there.get((cell.name, name)), lacking) for name in others]
         start = [*cell.values.values(), str(row.n_runs), str(row.n_images)]
-        body.append([*start, _mean(row), _between(row.low, row.high), *against, *rest])
+        body.append([*start, _mean(row, lacking), _between(row.low, row.high), *against, *rest])
     return head, body
+
+
+def less_is_better(figure: str) -> bool:
+    """Whether the smaller value is the better one; what follows a "/" is a class, or a kind of unknown images."""
+    return figure.partition("/")[0] in LOWER
 
 
 def words(figure: str) -> str:
@@ -190,9 +203,9 @@ def words(figure: str) -> str:
     return figure.replace("_", " ").replace("auroc", "AUROC")
 
 
-def _mean(row: Row | None) -> str:
+def _mean(row: Row | None, lacking: str) -> str:
     if row is None or row.mean is None:
-        return "no run"
+        return lacking
     return f"{row.mean:.3f}" if row.sd is None else f"{row.mean:.3f} ± {row.sd:.3f}"
 
 
@@ -210,11 +223,16 @@ def _difference(row: Row) -> str:
 def _tex(text: str) -> str:
     for sign, instead in (
         ("\\", r"\textbackslash "),
+        ("{", r"\{"),
+        ("}", r"\}"),
+        ("[", "{[}"),  # at the start of a line it would be an argument of the line before
         ("&", r"\&"),
         ("%", r"\%"),
         ("_", r"\_"),
         ("#", r"\#"),
         ("$", r"\$"),
+        ("^", r"\textasciicircum "),
+        ("~", r"\textasciitilde "),
     ):
         text = text.replace(sign, instead)
     return text.replace("±", r"$\pm$")

@@ -82,10 +82,19 @@ def _some(found: list[Found], train_share: float, test_share: float) -> list[Fou
 
 def _kaggle(folder: Path) -> list[Found]:
     """Kaggle's form: train/<id>.png and a table with id and label."""
-    with (folder / TABLE).open(encoding="utf-8-sig", newline="") as lines:
-        rows = list(csv.DictReader(lines))
+    try:
+        with (folder / TABLE).open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ZddError(f"{folder / TABLE}: not readable as a CSV file in UTF-8 ({error})") from None
     if not rows or not {"id", "label"} <= rows[0].keys():
         raise ZddError(f"{folder / TABLE}:1: must have the columns id and label, and a row for each picture")
+    if wrong := next((row for row in rows if not row["id"] or not row["label"]), None):
+        said = f"{wrong['id'] or ''},{wrong['label'] or ''}"
+        raise ZddError(f"{folder / TABLE}: the row {said} must have an id and a label")
+    again = [name for name, n in Counter(row["id"] for row in rows).items() if n > 1]
+    if again:
+        raise ZddError(f"{folder / TABLE}: {len(again)} pictures stand there more than once: {again[0]}")
     inner = folder / "train" / "train"  # as some archives unpack
     pictures = inner if inner.is_dir() else folder / "train"
     missing = [row["id"] for row in rows if not (pictures / f"{row['id']}.png").is_file()]

@@ -55,6 +55,14 @@ def _check_columns(table: Path, columns: Sequence[str]) -> None:
     if missing:
         there = ", ".join(columns) or "none"
         raise ZddError(f"{table}:1: there is no column {' and no column '.join(missing)}; the columns are {there}")
+    # A split or parents that are passed over for their spelling would let test images into training.
+    meant = {name: name.strip().lower().removesuffix("s") for name in columns if name not in KNOWN}
+    if lines := [
+        f"{table}:1: the column '{name}' is not read; name it '{right}', or, if it means something else, rename it"
+        for name, right in meant.items()
+        if right in KNOWN and right not in columns
+    ]:
+        raise ZddError(*lines)
 
 
 def _read(table: Path, rows: "csv.DictReader[str]") -> list[Found]:

@@ -29,6 +29,7 @@ from zdd.data.synthesis.folder import (
     Row,
     making,
     path_from,
+    spare,
     write_table,
 )
 from zdd.data.synthesis.folder import mistakes as place_mistakes
@@ -82,6 +83,7 @@ def synthesise(wish: Wish) -> dict[str, Any]:
     wish.check()
     _check_place(wish)
     real = load(wish.dataset)
+    spare(wish.out, (path for one in real.found for path in (one.path, one.mask, *parents(one.parent)) if path))
     planned = plan(wish, real, _usable(wish, real))
     _tell(wish, planned)
     with making(wish.out, below=(IMAGES, MASKS)) as folder:
@@ -172,11 +174,11 @@ def _one(folder: Path, out: Path, generator: Generator, style: Style, job: Job) 
 def _describe(wish: Wish, real: Real, planned: Plan, rows: Sequence[Row], folder: Path) -> dict[str, Any]:
     """Write the table, the samples and what was done; and give its figures."""
     write_table(folder / TABLE, rows)
-    n_real = len(planned.kept)
+    n_real = sum(not row.parent for row in rows)  # some of what is there may be synthetic already
     counts: dict[str, dict[str, dict[str, int]]] = {split: {} for split in SPLITS}
-    for number, row in enumerate(rows):
+    for row in rows:
         of = counts[row.split].setdefault(row.label, {"real": 0, "synthetic": 0})
-        of["real" if number < n_real else "synthetic"] += 1
+        of["synthetic" if row.parent else "real"] += 1
     facts = {
         "counts": counts, "n_real": n_real, "n_synthetic": len(rows) - n_real, "n_spent": len(planned.spent),
         "n_left_out": len(planned.left_out),
@@ -187,7 +189,7 @@ def _describe(wish: Wish, real: Real, planned: Plan, rows: Sequence[Row], folder
     said = {name: value for name, value in asked.items() if name not in ("out", "processes")}
     files.write_json(folder / MARK, {"made_by": "zdd data synthesise", "version": VERSION, **said, **facts, **gone})
     _write_readme(wish, facts, folder)
-    _write_samples(rows[n_real:], folder)
+    _write_samples(rows[len(planned.kept) :], folder)
     return facts
 
 

@@ -3,7 +3,7 @@
 import csv
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -48,6 +48,17 @@ def mistakes(out: Path, mark: str, ours: Collection[str]) -> list[str]:
     elif out.exists():
         return [f"{out} is a file; name a folder"]
     return []
+
+
+def spare(out: Path, needed: Iterable[str]) -> None:
+    """See that making `out` anew takes away no file that its table is to name.
+
+    Raises:
+        ZddError: If one lies there.
+    """
+    folder = os.path.join(os.path.realpath(out), "")  # noqa: PTH118
+    if lost := next((path for path in needed if os.path.realpath(path).startswith(folder)), ""):
+        raise ZddError(f"{out}: is made anew, and {lost} lies in it, which is needed; name another folder")
 
 
 @contextmanager

@@ -79,6 +79,11 @@ def made_classes(wish: Wish, real: Real) -> tuple[str, ...]:
     strange = [name for name in wish.classes if name not in real.classes]
     if strange:
         raise ZddError(f"--classes {' '.join(strange)}: there is no such class; there are: {', '.join(real.classes)}")
+    for name, path in wish.style.templates:
+        if name and name not in real.classes:
+            raise ZddError(
+                f"--template {name}={path}: there is no class '{name}'; there are: {', '.join(real.classes)}"
+            )
     return tuple(name for name in real.classes if not wish.classes or name in wish.classes)
 
 
