@@ -1,6 +1,7 @@
 """The command line: the only argparse, print and exit code. torch is imported only once the arguments are right."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -12,6 +13,12 @@ from zdd.verb import Verb
 from zdd.verbs import OPTIONS, VERBS, ZDD
 
 Args = argparse.Namespace
+# What the machine says no to. Other errors of files are zdd's own mistakes and keep their traceback.
+REFUSED = {
+    getattr(errno, name)
+    for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EEXIST", "ENOTDIR", "EISDIR", "ENAMETOOLONG")
+    if hasattr(errno, name)
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,6 +54,11 @@ def main(verb: str | None = None, argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (head, less) has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a place where nothing may be written, a full disk, a file for a folder
+        if error.errno not in REFUSED:
+            raise
+        print(f"{args.prog}: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        return 2
     except SystemExit as stop:  # argparse's, after --help or a wrong argument
         return stop.code if isinstance(stop.code, int) else 1
     return 1 if result.get("failed") else 0
@@ -55,8 +67,9 @@ def main(verb: str | None = None, argv: Sequence[str] | None = None) -> int:
 def _parse(verb: str | None, argv: list[str], args: Args) -> None:
     args.settings = []
     parser = Parser(prog=args.prog)
+    if not verb and argv[:1] and argv[0] in VERBS:
+        args.prog = f"zdd {argv[0]}"  # before argparse sets it, for mistakes that it meets on its way
     if (verb or "".join(argv[:1])) == "train":
-        args.prog = "train.py" if verb else "zdd train"
         argv, args.settings = _split(argv)
     _fill(parser, VERBS[verb] if verb else ZDD)
     parser.parse_args(argv, args)

@@ -118,6 +118,6 @@ BENCHMARK = Verb(
     (
         "runs/casting_mobilenet/latest --takt 50ms",
         "runs/casting_mobilenet/latest --engines eager onnx-fp32 --threads 1 --seconds 120",
-        "runs/casting_mobilenet/latest runs/casting_resnet/latest",
+        "runs/casting_mobilenet/latest runs/casting_squeezenet/latest",
     ),
 )

@@ -149,10 +149,12 @@ def check_out(out: Path | None) -> None:
     """See that rows can be written to a file of that name.
 
     Raises:
-        ZddError: If it is of another kind than KINDS.
+        ZddError: If it is of another kind than KINDS, or a folder.
     """
     if out is not None and out.suffix.lower() not in KINDS:
         raise ZddError(f"--out {out}: must end in {' or '.join(KINDS)}")
+    if out is not None and out.is_dir():
+        raise ZddError(f"--out {out}: is a folder; name a file")
 
 
 def find_images(images: Sequence[Path]) -> list[Path]:

@@ -90,6 +90,8 @@ class Wish:
                 wrong.append(f"--{name} = {getattr(style, name)}: must be from 0 to {most}")
         if self.seed < 0:
             wrong.append(f"--seed = {self.seed}: must be 0 or more")
+        if self.processes is not None and self.processes < 1:
+            wrong.append(f"--processes = {self.processes}: must be at least 1")
         if wrong:
             raise ZddError(*wrong)
 
