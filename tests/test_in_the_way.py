@@ -1,5 +1,6 @@
 """What stands in the way of a command is one line and exit code 2, whatever the verb, and leaves nothing behind."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,21 @@ def test_what_stands_in_the_way_is_named(
     before = sorted(run.parent.iterdir())
     assert said in refused(capsys, *argv.split())
     assert sorted(run.parent.iterdir()) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there every name is Unicode")
+def test_a_name_that_no_table_can_hold(
+    run: Path, parts: Path, experiment: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shutil.copytree(parts / "test", tmp_path / "set")
+    picture = next((tmp_path / "set/good").iterdir())
+    picture.rename(os.fsdecode(os.fsencode(picture.parent) + b"/Geh\xe4use.png"))  # from an old zip
+    said = "set/good/Geh\\udce4use.png': a name that is not UTF-8; rename it"
+    assert said in refused(capsys, "predict", run, tmp_path / "set", "--out", tmp_path / "rows.csv")
+    path = experiment(dataset={"name": "folder", "root": str(tmp_path / "set")})
+    said = refused(capsys, "train", path, "--runs", tmp_path / "runs")
+    assert "Geh\\udce4use.png': a name that is not UTF-8; rename it" in said
+    assert not (tmp_path / "rows.csv").exists() and not (tmp_path / "runs").exists()
 
 
 def test_no_run_begins_where_none_can(

@@ -57,7 +57,10 @@ def main(verb: str | None = None, argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a place where nothing may be written, a full disk, a file for a folder
         if error.errno not in REFUSED:
             raise
-        print(f"{args.prog}: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        print(f"{args.prog}: {error.filename or 'a file could not be written'}: {error.strerror}", file=sys.stderr)
+        return 2
+    except UnicodeEncodeError as error:  # Linux takes any bytes for a name, a table and JSON do not
+        print(f"{args.prog}: {ascii(error.object)[:300]}: a name that is not UTF-8; rename it", file=sys.stderr)
         return 2
     except SystemExit as stop:  # argparse's, after --help or a wrong argument
         return stop.code if isinstance(stop.code, int) else 1
