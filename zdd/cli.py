@@ -75,7 +75,10 @@ def _parse(verb: str | None, argv: list[str], args: Args) -> None:
     if (verb or "".join(argv[:1])) == "train":
         argv, args.settings = _split(argv)
     _fill(parser, VERBS[verb] if verb else ZDD)
-    parser.parse_args(argv, args)
+    _, unknown = parser.parse_known_args(argv, args)
+    if unknown:  # argparse would say it of `zdd`, and not of the verb
+        parser.prog = args.prog
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
 
 
 def _add(parser: Parser, verbs: dict[str, Verb]) -> None:
