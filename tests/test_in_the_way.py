@@ -104,6 +104,12 @@ def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
         feasible.check_machine(two.model_copy(update={"devices": 3}))
 
 
+def test_a_command_to_go_on_with_can_be_pasted(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "DONE").unlink()
+    stopped = run.rename(run.with_name("my run"))
+    assert refused(capsys, "test", stopped).endswith(f"go on with: python train.py --resume '{stopped}'\n")
+
+
 def test_a_damaged_run_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored = files.read_json(run / "model/model.json")
     del stored["preprocess"]

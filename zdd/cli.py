@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -138,7 +139,7 @@ def _typed(prog: str) -> str:
 
 def _resuming(args: Args) -> str:
     run = getattr(args, "resume", None) or getattr(args, "begun", lambda: None)()
-    return f"; go on with: {_typed(args.prog)} --resume {run}" if run else ""
+    return f"; go on with: {_typed(args.prog)} --resume {shlex.quote(str(run))}" if run else ""
 
 
 if __name__ == "__main__":

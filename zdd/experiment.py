@@ -1,5 +1,6 @@
 """An experiment: one configuration, several seeds, each in a run directory of its own."""
 
+import shlex
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -117,7 +118,8 @@ def _run_group(group: Group, numbers: Sequence[int], dataset: Dataset, audit: di
         means = {name: row["mean"] for name, row in summarise(group)["val"].items()}
         result |= {"mean": means, "summary": str(group.summary)}
         draws = build.method(configuration.from_dict(plan["config"]).model).generative
-        result["next"] = f"zdd data gan {group.path} OUT" if draws else f"python test.py {group.path}"
+        named = shlex.quote(str(group.path))
+        result["next"] = f"zdd data gan {named} OUT" if draws else f"python test.py {named}"
     return result
 
 

@@ -1,5 +1,7 @@
 """Every path of a run, the group that it belongs to, and what says that it is finished."""
 
+import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -190,12 +192,10 @@ def new_group(runs: Path, experiment: str) -> Group:
     for attempt in range(1000):
         path = runs / experiment / (start if attempt == 0 else f"{start}-{attempt}")
         files.make_folder(path.parent)
-        try:
+        with suppress(FileExistsError):
             path.mkdir()
-        except FileExistsError:
-            continue
-        files.write_text(path.parent / LATEST, path.name + "\n")
-        return Group(path)
+            files.write_text(path.parent / LATEST, path.name + "\n")
+            return Group(path)
     raise ZddError(f"{runs / experiment}: no free name for a new run")
 
 
@@ -237,7 +237,7 @@ def finished_runs(path: Path) -> tuple[Group | None, list[RunDir]]:
     found = find(path)
     runs = found.finished if isinstance(found, Group) else [found] if found.done else []
     if not runs:
-        hint = f"go on with: python train.py --resume {path}"
+        hint = f"go on with: python train.py --resume {shlex.quote(str(path))}"
         raise ZddError(f"{path} is not a finished run (no DONE in it){_near(found.path / 'x')}; {hint}")
     return (found, runs) if isinstance(found, Group) else (None, runs)
 
