@@ -2,16 +2,19 @@
 
 import argparse
 import json
+import operator
 import re
 import shlex
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from zdd import cli, layers
+from zdd import cli, layers, plugins
 from zdd.data.synthesis import labels
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +68,30 @@ def test_a_shown_command_is_one_that_exists(page: str, command: str, monkeypatch
             assert option.removeprefix("--") in source, f"{words[1]} has no {option}"
     else:
         assert words[1] in ("-m", "-c"), command
+
+
+def test_the_defaults_in_the_tables_are_those_of_the_code() -> None:
+    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    part = text.partition("Their own settings:")[2].partition("### `preprocess`")[0]
+    rows = re.findall(r"^\| (?:`(\w+)` )?\| `(\w+)` \| .* \| `(.*)` \|$", part, re.MULTILINE)
+    assert len(rows) == 8
+    source = ""
+    for name, option, default in rows:
+        source = name or source
+        assert _read(default) == plugins.available("dataset")[source].options[option].default, f"{source}.{option}"
+    shared = json.loads((ROOT / "configs/DEFAULT.json").read_text())
+    rows = re.findall(r"^\| `((?:\w+\.)+\w+)` \| .* \| `?([^|`]+)`? \|$", text, re.MULTILINE)
+    named = {name: default for name, default in rows if default not in ("required", "ImageNet's", "the same")}
+    assert len(named) > 25
+    for name, default in named.items():
+        assert _read(default) == reduce(operator.getitem, name.split("."), shared), name
+
+
+def _read(default: str) -> Any:
+    try:
+        return json.loads(default)
+    except ValueError:
+        return default
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -38,8 +38,11 @@ class Look:
         return [self.path, found.st_size, found.st_mtime_ns]
 
     def pixels(self, trained: Trained) -> NDArray[np.uint8]:
-        """(H, W, 3) as the network sees it, before it is normalised."""
-        return trained.preprocess.load(self.path)
+        """(H, W, 3) as the network sees it, before it is normalised; ZddError if the file can't be read."""
+        try:
+            return trained.preprocess.load(self.path)
+        except OSError as error:
+            raise ZddError(str(error)) from None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """The command line: the only argparse, print and exit code. torch is imported only once the arguments are right."""
 
 import argparse
+import errno
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -12,6 +14,12 @@ from zdd.verb import Verb
 from zdd.verbs import OPTIONS, VERBS, ZDD
 
 Args = argparse.Namespace
+# What the machine says no to. Other errors of files are zdd's own mistakes and keep their traceback.
+REFUSED = {
+    getattr(errno, name)
+    for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EEXIST", "ENOTDIR", "EISDIR", "ENAMETOOLONG")
+    if hasattr(errno, name)
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,6 +55,14 @@ def main(verb: str | None = None, argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (head, less) has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a place where nothing may be written, a full disk, a file for a folder
+        if error.errno not in REFUSED:
+            raise
+        print(f"{args.prog}: {error.filename or 'a file could not be written'}: {error.strerror}", file=sys.stderr)
+        return 2
+    except UnicodeEncodeError as error:  # Linux takes any bytes for a name, a table and JSON do not
+        print(f"{args.prog}: {ascii(error.object)[:300]}: a name that is not UTF-8; rename it", file=sys.stderr)
+        return 2
     except SystemExit as stop:  # argparse's, after --help or a wrong argument
         return stop.code if isinstance(stop.code, int) else 1
     return 1 if result.get("failed") else 0
@@ -55,11 +71,15 @@ def main(verb: str | None = None, argv: Sequence[str] | None = None) -> int:
 def _parse(verb: str | None, argv: list[str], args: Args) -> None:
     args.settings = []
     parser = Parser(prog=args.prog)
+    if not verb and argv[:1] and argv[0] in VERBS:
+        args.prog = f"zdd {argv[0]}"  # before argparse sets it, for mistakes that it meets on its way
     if (verb or "".join(argv[:1])) == "train":
-        args.prog = "train.py" if verb else "zdd train"
         argv, args.settings = _split(argv)
     _fill(parser, VERBS[verb] if verb else ZDD)
-    parser.parse_args(argv, args)
+    _, unknown = parser.parse_known_args(argv, args)
+    if unknown:  # argparse would say it of `zdd`, and not of the verb
+        parser.prog = args.prog
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
 
 
 def _add(parser: Parser, verbs: dict[str, Verb]) -> None:
@@ -119,7 +139,7 @@ def _typed(prog: str) -> str:
 
 def _resuming(args: Args) -> str:
     run = getattr(args, "resume", None) or getattr(args, "begun", lambda: None)()
-    return f"; go on with: {_typed(args.prog)} --resume {run}" if run else ""
+    return f"; go on with: {_typed(args.prog)} --resume {shlex.quote(str(run))}" if run else ""
 
 
 if __name__ == "__main__":

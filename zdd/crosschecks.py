@@ -111,6 +111,11 @@ def _grades(grades: list[dict[str, Any]]) -> str | None:
     return None
 
 
+def _seed(seed: int) -> str | None:
+    most = 2**31 - 1  # numpy ends at 2**32, and each run adds to it
+    return f"must be {most} at most" if seed > most else None
+
+
 def _batch(batch_size: int, devices: int) -> str | None:
     if batch_size % devices == 0:
         return None
@@ -128,6 +133,7 @@ RULES: dict[Callable[..., str | None], tuple[str, ...]] = {  # what each rule re
     _classes: ("dataset.classes", "dataset.good_class"),
     _held_out: ("dataset.held_out", "dataset.classes"),
     _group: ("dataset.group",),
+    _seed: ("seed",),
     _batch: ("batch_size", "trainer.devices"),
     _criterion: ("criterion", "model"),
     _grades: ("grades",),

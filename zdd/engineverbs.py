@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace as Args
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +26,7 @@ def export(args: Args) -> Result:
     for line in made.parity.lines():
         tables.say(line)
     if made.parity.passed:
-        tables.say(f"next: zdd predict {made.folder} IMAGE_OR_FOLDER")
+        tables.say(f"next: zdd predict {shlex.quote(str(made.folder))} IMAGE_OR_FOLDER")
     elif made.parity.precision == "int8":
         tables.say(f"try: {INT8}")
     failed = {} if made.parity.passed else {made.folder.name: list(made.parity.refused)}
@@ -118,6 +119,6 @@ BENCHMARK = Verb(
     (
         "runs/casting_mobilenet/latest --takt 50ms",
         "runs/casting_mobilenet/latest --engines eager onnx-fp32 --threads 1 --seconds 120",
-        "runs/casting_mobilenet/latest runs/casting_resnet/latest",
+        "runs/casting_mobilenet/latest runs/casting_squeezenet/latest",
     ),
 )

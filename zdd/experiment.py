@@ -1,5 +1,6 @@
 """An experiment: one configuration, several seeds, each in a run directory of its own."""
 
+import shlex
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,7 +39,7 @@ from zdd.training.board import read_epochs
 from zdd.training.final import write_final
 from zdd.training.fit import fit
 
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def run_experiment(loaded: Loaded, *, n_runs: int, runs: Path) -> dict[str, Any]:
@@ -48,9 +49,10 @@ def run_experiment(loaded: Loaded, *, n_runs: int, runs: Path) -> dict[str, Any]
         What the command prints: the group, the runs done and failed, the summary.
 
     Raises:
-        ZddError: If the data can't be used; then no directory is made.
+        ZddError: If the data or the device can't be used; then no directory is made.
     """
     config = loaded.config
+    feasible.check_machine(config.trainer)
     dataset, audit = _prepare(config)
     group = new_group(runs, loaded.name)
     files.write_json(group.plan, {"n_runs": n_runs, "config": configuration.as_dict(config)})
@@ -64,8 +66,12 @@ def resume(path: Path) -> dict[str, Any]:
     if not group.plan.is_file():
         raise ZddError(f"{path}: its group has no {group.plan.name}; a run is resumed where it was made")
     plan = files.read_json(group.plan)
+    if not plan.keys() >= {"n_runs", "config"}:
+        raise ZddError(f"{group.plan}: not what zdd wrote: n_runs and config were expected")
     wanted = range(plan["n_runs"]) if isinstance(found, Group) else [int(found.path.name.removeprefix("run_"))]
-    dataset, audit = _dataset_of(group, configuration.from_dict(plan["config"]))
+    config = configuration.from_dict(plan["config"])
+    feasible.check_machine(config.trainer)
+    dataset, audit = _dataset_of(group, config)
     return _run_group(group, wanted, dataset, audit)
 
 
@@ -96,7 +102,7 @@ def _run_group(group: Group, numbers: Sequence[int], dataset: Dataset, audit: di
     for number in numbers:
         run = group.run(number)
         if run.done:
-            err.print(f"{run.path}: finished already")
+            err.print(f"{run.path}: finished already", markup=False)
             continue
         config = configuration.from_dict({**plan["config"], "seed": plan["config"]["seed"] + number})
         try:
@@ -105,14 +111,15 @@ def _run_group(group: Group, numbers: Sequence[int], dataset: Dataset, audit: di
             text = str(error) if isinstance(error, ZddError) else traceback.format_exc()
             files.write_text(run.failure, text + "\n")
             failed[run.path.name] = text
-            err.print(f"[red]{run.path} failed:[/red] {text}")
+            err.print(f"{run.path} failed: {text}", markup=False)  # a path may hold what looks like markup
     done = [str(run.path) for run in group.finished]
     result: dict[str, Any] = {"group": str(group.path), "done": done, "failed": failed}
     if done:
         means = {name: row["mean"] for name, row in summarise(group)["val"].items()}
         result |= {"mean": means, "summary": str(group.summary)}
         draws = build.method(configuration.from_dict(plan["config"]).model).generative
-        result["next"] = f"zdd data gan {group.path} OUT" if draws else f"python test.py {group.path}"
+        named = shlex.quote(str(group.path))
+        result["next"] = f"zdd data gan {named} OUT" if draws else f"python test.py {named}"
     return result
 
 

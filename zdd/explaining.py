@@ -46,6 +46,10 @@ class Wish:
     images: tuple[Path, ...] = ()
     raw: bool = False
 
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ZddError(f"--n = {self.n}: must be at least 1")
+
 
 def explain(path: Path, wish: Wish, *, device: str = "auto") -> dict[str, Any]:
     """Explain what one run, or every finished run of a group, says of images.
@@ -61,8 +65,6 @@ def explain(path: Path, wish: Wish, *, device: str = "auto") -> dict[str, Any]:
     Raises:
         ZddError: If no run is finished, there is no such explainer or class, or an image can't be read.
     """
-    if wish.n < 1:
-        raise ZddError(f"--n = {wish.n}: must be at least 1")
     group, runs = finished_runs(path)
     where = device_of(device)
     done = {run.path.name: explain_run(run, wish, device=where) for run in runs}

@@ -11,10 +11,22 @@ from typing import Any
 from zdd.errors import ZddError
 
 
+def make_folder(path: Path) -> None:
+    """Make `path` and the folders above it, where they are not there yet.
+
+    Raises:
+        ZddError: If something stands in the way: a file, or that nothing may be written there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZddError(f"{path}: no folder can be made there ({error.strerror})") from None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that becomes `path` only if the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -40,17 +52,20 @@ def write_lines(path: Path, rows: Iterable[Any]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that zdd wrote.
+    """Read a JSON file that zdd wrote, which is an object, {...}.
 
     Raises:
-        ZddError: If it is not there or is not JSON.
+        ZddError: If it is not there or is no such JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ZddError(f"{path}: there is no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ZddError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise ZddError(f"{path}: not what zdd wrote: an object, {{...}}, was expected")
+    return value
 
 
 def sha256(path: Path) -> str:

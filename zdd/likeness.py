@@ -60,6 +60,8 @@ def judge(folder: Path, *, network: str = "mobilenet_v2", device: str = "cpu") -
     Raises:
         ZddError: If there are no synthetic or no training images, or the network's weights are not there.
     """
+    if not folder.is_dir():
+        raise ZddError(f"{folder}: there is no such folder; name one that zdd data gan or zdd data synthesise made")
     images = _images(folder)
     eye = features.open_eye(network, features.common_size([one.path for one in images.made]))
     seen = [_look(eye, part, device, f"looking at {name}") for name, part in vars(images).items()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -149,21 +150,26 @@ def check_out(out: Path | None) -> None:
     """See that rows can be written to a file of that name.
 
     Raises:
-        ZddError: If it is of another kind than KINDS.
+        ZddError: If it is of another kind than KINDS, or a folder.
     """
     if out is not None and out.suffix.lower() not in KINDS:
         raise ZddError(f"--out {out}: must end in {' or '.join(KINDS)}")
+    if out is not None and out.is_dir():
+        raise ZddError(f"--out {out}: is a folder; name a file")
 
 
 def find_images(images: Sequence[Path]) -> list[Path]:
     """Files as they are named; of a folder every image in it, however deep, in sorted order, hidden ones left out.
 
     Raises:
-        ZddError: If there is none.
+        ZddError: If there is none, or a name is not UTF-8.
     """
     paths = [found for path in images for found in (_within(path) if path.is_dir() else [path])]
     if not paths:
         raise ZddError(f"no image in {', '.join(str(path) for path in images)}")
+    for path in paths:
+        if os.fsencode(path).decode(errors="replace") != str(path):  # no row could name it
+            raise ZddError(f"{str(path)!a}: a name that is not UTF-8; rename it")
     return paths
 
 

@@ -1,5 +1,7 @@
 """Every path of a run, the group that it belongs to, and what says that it is finished."""
 
+import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -185,34 +187,36 @@ class Group:
 
 
 def new_group(runs: Path, experiment: str) -> Group:
-    """Make the directory of a new group, never one that is there, and point `latest` to it."""
+    """Make the directory of a new group, never one that is there, and write its name to `latest` (why: README)."""
     start = datetime.now().strftime("%Y%m%d-%H%M%S")
     for attempt in range(1000):
         path = runs / experiment / (start if attempt == 0 else f"{start}-{attempt}")
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        _point_latest(path)
-        return Group(path)
+        files.make_folder(path.parent)
+        with suppress(FileExistsError):
+            path.mkdir()
+            files.write_text(path.parent / LATEST, path.name + "\n")
+            return Group(path)
     raise ZddError(f"{runs / experiment}: no free name for a new run")
 
 
-def _point_latest(path: Path) -> None:
-    # A text file, not a link: TensorBoard follows links and would show every newest run twice.
-    files.write_text(path.parent / LATEST, path.name + "\n")
+def newest(path: Path) -> Path:
+    """`path` with the text file `latest` in it replaced by the start that it names; ZddError if that is damaged."""
+    for at in (path, *path.parents):
+        if at.name == LATEST and at.is_file():
+            name = at.read_text(encoding="utf-8", errors="replace").strip()
+            if not name or Path(name).name != name:
+                raise ZddError(f"{at}: must hold the name of a folder beside it, not {name!r}; name the run itself")
+            return at.parent / name / path.relative_to(at)
+    return path
 
 
 def find(path: Path) -> RunDir | Group:
-    """The run or the group at `path`, where `.../latest` is the newest group.
+    """The run or the group at `path`, where `latest` is the newest group.
 
     Raises:
         ZddError: If there is none; the message says what is there instead.
     """
-    if path.name == LATEST and path.is_file():
-        path = path.parent / path.read_text(encoding="utf-8").strip()
-    elif path.parent.name == LATEST and path.parent.is_file():
-        path = path.parent.parent / path.parent.read_text(encoding="utf-8").strip() / path.name
+    path = newest(path)
     if not path.is_dir():
         raise ZddError(f"{path}: there is no such run{_near(path)}")
     if (path / "config.json").is_file():
@@ -233,7 +237,7 @@ def finished_runs(path: Path) -> tuple[Group | None, list[RunDir]]:
     found = find(path)
     runs = found.finished if isinstance(found, Group) else [found] if found.done else []
     if not runs:
-        hint = f"go on with: python train.py --resume {path}"
+        hint = f"go on with: python train.py --resume {shlex.quote(str(path))}"
         raise ZddError(f"{path} is not a finished run (no DONE in it){_near(found.path / 'x')}; {hint}")
     return (found, runs) if isinstance(found, Group) else (None, runs)
 

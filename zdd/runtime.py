@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from zdd import files, plugins
+from zdd import files, plugins, rundir
 from zdd.ahead import CORES
 from zdd.area import Areas, Scale
 from zdd.errors import ZddError
@@ -77,7 +77,7 @@ class Engine:
 
 def is_engine(folder: Path) -> bool:
     """Whether an exported engine lies in `folder`."""
-    path = folder / "model.json"
+    path = rundir.newest(folder) / "model.json"
     return path.is_file() and "engine" in files.read_json(path)
 
 
@@ -94,7 +94,7 @@ def load(folder: str | Path, *, threads: int | None = None, images: int = 1) -> 
         ZddError: If a file is missing, of another format or not the one that model.json names, or the engine's library
             is not installed.
     """
-    folder = Path(folder)
+    folder = rundir.newest(Path(folder))
     about = files.read_json(folder / "model.json")
     if about.get("format") != FORMAT or "engine" not in about:
         raise ZddError(f"{folder / 'model.json'}: not an engine of format {FORMAT}, which this zdd reads")
@@ -137,4 +137,4 @@ def predict(folder: Path, images: list[Path], *, out: Path | None, drawn: Drawn 
     if drawn is not None:
         engine = replace(engine, see=drawn(engine.see, engine.classes, paths))
     rows = counted(engine.rows(paths), len(paths), "predict")
-    return {"run": str(folder), **write(rows, out, engine.classes)}
+    return {"run": str(engine.folder), **write(rows, out, engine.classes)}

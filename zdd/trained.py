@@ -18,6 +18,7 @@ from zdd.rundir import RunDir
 from zdd.settings import Config
 
 FORMAT = 1
+NAMES = ("classes", "has_good", "image_size", "class_counts", "preprocess", "threshold", "weights_sha256")  # needed
 
 
 @dataclass
@@ -72,6 +73,8 @@ def load_trained(run: RunDir, *, generative: bool = False) -> Trained:
     stored = files.read_json(run.model)
     if stored.get("format") != FORMAT:
         raise ZddError(f"{run.model}: format is {stored.get('format')}; this zdd reads format {FORMAT}")
+    if lacking := [name for name in NAMES if name not in stored]:
+        raise ZddError(f"{run.model}: lacks {', '.join(lacking)}; copy the run anew")
     config = configuration.from_dict(files.read_json(run.config))
     _check_sort(run, config, generative)
     preprocess = Preprocess.from_dict(stored["preprocess"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from argparse import Namespace as Args
 from collections.abc import Callable
 from pathlib import Path
@@ -144,7 +145,8 @@ def _trained(result: Result) -> Result:
             tables.summary(Path(result["summary"]), "val")
         tables.say(f"next: {result['next']}")
     if result["failed"]:
-        tables.say(f"failed: {', '.join(result['failed'])}; after mending: python train.py --resume {result['group']}")
+        named = shlex.quote(result["group"])
+        tables.say(f"failed: {', '.join(result['failed'])}; after mending: python train.py --resume {named}")
     return result
 
 

@@ -105,6 +105,23 @@ def test_a_truncated_file_is_made_anew_even_while_it_is_open(tmp_path: Path, len
     assert new(tmp_path).get(1) is None
 
 
+def test_a_file_that_is_cut_short_while_it_is_read_kills_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = filled(tmp_path)
+    whole = file_of(tmp_path).stat()
+    os.truncate(file_of(tmp_path), 0)
+    monkeypatch.setattr("zdd.data.cache.os.fstat", lambda number: whole)  # cut just after this look
+    process = multiprocessing.get_context("fork").Process(target=_nothing_is_there, args=(cache,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+
+
+def _nothing_is_there(cache: ImageCache) -> None:
+    assert not cache.full() and all(cache.get(i) is None for i in range(N))
+
+
 def test_a_deleted_file_may_go_on_and_is_made_anew_later(tmp_path: Path) -> None:
     cache = filled(tmp_path)
     file_of(tmp_path).unlink()

@@ -129,6 +129,15 @@ def test_only_an_engines_folder_is_taken_for_one(run: RunDir, folder: Path, tmp_
     assert not runtime.is_engine(tmp_path / "nowhere")
 
 
+def test_it_is_found_below_latest_as_the_examples_of_predict_name_it(folder: Path, parts: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "start/run_0/export/onnx-fp32")
+    (tmp_path / "latest").write_text("start\n")
+    named, out = tmp_path / "latest/run_0/export/onnx-fp32", tmp_path / "said.csv"
+    assert cli.main(None, ["predict", str(named), str(parts / "test/good"), "--out", str(out)]) == 0
+    assert out.is_file()
+    assert runtime.load(named).folder == tmp_path / "start/run_0/export/onnx-fp32"
+
+
 def test_a_device_is_not_taken(folder: Path, parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(None, ["predict", str(folder), str(parts / "test"), "--device", "cuda"]) == 2
     assert "--device cuda: an engine runs where it was exported for" in capsys.readouterr().err

@@ -9,7 +9,6 @@ least recently make room for new ones.
 
 import copy
 import hashlib
-import mmap
 import os
 import time
 import zlib
@@ -56,7 +55,7 @@ class ImageCache:
         key = hashlib.sha256(f"{_VERSION} {PIL.__version__} {preprocess.hash()} {self._capacity}".encode())
         key.update(distinct.tobytes())
         self._path = (folder or cache_folder() / "images") / f"{key.hexdigest()[:32]}{_SUFFIX}"
-        self._open: _OpenFile | None = None
+        self._open: int | None = None
         self._broken = self._capacity == 0
 
     def __getstate__(self) -> dict[str, object]:
@@ -84,17 +83,17 @@ class ImageCache:
         if file is None or row >= self._capacity:
             return None
         try:
-            if (
-                os.fstat(file.number).st_size != self.size
-            ):  # cut short by another hand: touching it would kill the process
+            # Read, not mapped: a file that was cut short, or a full disk in memory (/dev/shm), would kill the process.
+            if os.fstat(file).st_size != self.size:
                 self._forget()
                 return None
-            crc = int.from_bytes(file.map[row * _CRC : (row + 1) * _CRC], "little")
+            crc = int.from_bytes(os.pread(file, _CRC, row * _CRC), "little")
             if not crc:
                 return None
-            start = self._start + row * self._row_bytes
-            data = file.map[start : start + self._row_bytes]
-        except (OSError, ValueError):
+            data = os.pread(file, self._row_bytes, self._start + row * self._row_bytes)
+        except OSError:
+            return None
+        if len(data) != self._row_bytes:
             return None
         return np.frombuffer(data, np.uint8).reshape(self._shape) if _crc(data) == crc else None
 
@@ -105,9 +104,8 @@ class ImageCache:
             return
         data = pixels.tobytes()
         try:
-            # Written, not mapped: a full disk is then an error and not a dead process.
-            _write(file.number, data, self._start + row * self._row_bytes)
-            _write(file.number, _crc(data).to_bytes(_CRC, "little"), row * _CRC)
+            _write(file, data, self._start + row * self._row_bytes)
+            _write(file, _crc(data).to_bytes(_CRC, "little"), row * _CRC)
         except OSError as error:
             self._give_up(error)
 
@@ -116,9 +114,10 @@ class ImageCache:
         file = self._file()
         if file is None or self._capacity <= int(self._rows.max(initial=-1)):
             return False
-        return bool(np.frombuffer(file.map[: self._capacity * _CRC], np.uint32)[self._rows].all())
+        there = os.pread(file, self._start, 0)
+        return len(there) == self._start and bool(np.frombuffer(there, np.uint32)[self._rows].all())
 
-    def _file(self) -> "_OpenFile | None":
+    def _file(self) -> int | None:
         if self._broken:
             return None
         if self._open is None:
@@ -128,11 +127,11 @@ class ImageCache:
                 self._give_up(error)
         return self._open
 
-    def _opened(self) -> "_OpenFile":
+    def _opened(self) -> int:
         if not (self._path.is_file() and self._path.stat().st_size == self.size):
             self._make()
         os.utime(self._path)  # last use, by which old files are thrown away
-        return _OpenFile(self._path, self.size)
+        return os.open(self._path, os.O_RDWR)
 
     def _make(self) -> None:
         """Make the file under another name first, so that nobody opens it half-made; the second takes the first's."""
@@ -151,8 +150,8 @@ class ImageCache:
             temporary.unlink(missing_ok=True)
 
     def _forget(self) -> None:
-        if self._open:
-            self._open.close()
+        if self._open is not None:
+            os.close(self._open)
         self._open = None
 
     def _give_up(self, error: OSError) -> None:
@@ -161,22 +160,6 @@ class ImageCache:
         Console(stderr=True, soft_wrap=True).print(
             f"the image cache {self._path.parent} can't be used: {error}", style="yellow", markup=False
         )
-
-
-class _OpenFile:
-    """A cache file as one process has it open."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        self.number = os.open(path, os.O_RDWR)
-        try:
-            self.map = mmap.mmap(self.number, size, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            os.close(self.number)
-            raise OSError(f"{path}: {error}") from error
-
-    def close(self) -> None:
-        self.map.close()
-        os.close(self.number)
 
 
 def make_room(folder: Path, room: int, *, keep: Path) -> None:

@@ -124,7 +124,7 @@ class Pixelate(_Corruption):
 
 
 def corruptions() -> list[v2.Transform]:
-    """The seven of 002's fourth phase, severity 1."""
+    """The seven of the fourth phase, severity 1."""
     return [
         v2.GaussianBlur(kernel_size=9, sigma=1.0),
         ShotNoise(),

@@ -80,7 +80,7 @@ def pixel_auc(values: Map, mask: Mask) -> float:
 def choose(maps: Sequence[Map], masks: Sequence[Mask]) -> tuple[float, float]:
     """The share of `SHARES` with the best mean IoU over validation images, and that IoU.
 
-    001 chose its thresholds by eye, on one test image and for each network: that is what this replaces.
+    Chosen by eye, on a test image and for each network, it would flatter: that is what this replaces.
 
     Raises:
         ValueError: If there are no images, or not a mask for each map.

@@ -88,7 +88,8 @@ def read(path: Path, where: str = "") -> State:
         content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ZddError(
-            f"{where}: holds more than weights (a whole pickled model, or code); refused, nothing was run"
+            f"{where}: holds more than weights (a whole pickled model, or code), or is no file of weights at all; "
+            "refused, nothing was run"
         ) from None
     except (SafetensorError, OSError, RuntimeError, EOFError, KeyError, ValueError, IndexError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__

@@ -1,7 +1,10 @@
-"""Whether a method can learn from such data, and the watched figure be counted on it: seen to before hours go by."""
+"""Whether a method can learn on this machine and from such data, and the watched figure be counted on it."""
+
+import torch
 
 from zdd.data.dataset import Dataset
 from zdd.errors import ZddError
+from zdd.settings import TrainerSettings
 
 OVERLAP = ("val/iou", "val/dice")  # counted on defective pixels
 
@@ -36,3 +39,16 @@ def check(dataset: Dataset, monitor: str, *, masks: bool) -> None:
         )
     if mistakes:
         raise ZddError(*mistakes)
+
+
+def check_machine(trainer: TrainerSettings) -> None:
+    """See that the devices that the configuration names are there.
+
+    Raises:
+        ZddError: If they are not, or fewer of them.
+    """
+    name, gpus = trainer.accelerator, torch.cuda.device_count()
+    if (name == "cuda" and not gpus) or (name == "mps" and not torch.backends.mps.is_available()):
+        raise ZddError(f"trainer.accelerator = '{name}': torch finds no such device here; take 'auto' or 'cpu'")
+    if name in ("auto", "cuda") and 0 < gpus < trainer.devices:
+        raise ZddError(f"trainer.devices = {trainer.devices}: of GPUs there are {gpus} here; take {gpus} at most")

@@ -1,4 +1,4 @@
-"""One change of each kind: place, sharpness and contrast, colour, camera faults (the four phases of seed 002)."""
+"""One change of each kind: place, sharpness and contrast, colour, camera faults (docs/papers.md: label prints)."""
 
 from torchvision.transforms import v2
 
@@ -31,7 +31,7 @@ def phases(mirror_safe: bool) -> list[list[v2.Transform]]:
     colour = [
         v2.RandomInvert(p=1.0),
         v2.RandomPosterize(bits=3, p=1.0),
-        v2.RandomChoice([v2.RandomSolarize(threshold=t) for t in range(100, 201, 10)]),  # 002: drawn from 100 to 200
+        v2.RandomChoice([v2.RandomSolarize(threshold=t) for t in range(100, 201, 10)]),  # there drawn from 100 to 200
         v2.ColorJitter((0.3, 1.0), (0.3, 1.0), (0.3, 1.0), (-0.5, 0.5)),
     ]
     return [place, contrast, colour, corruptions()]

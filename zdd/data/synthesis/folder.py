@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from zdd import files
 from zdd.errors import ZddError
 
 TABLE = "synthetic.csv"
@@ -80,7 +81,7 @@ def making(out: Path, mark: str = MARK, ours: Collection[str] = OURS, below: Seq
     temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         for name in ("", *below):
-            (temporary / name).mkdir(parents=True, exist_ok=True)
+            files.make_folder(temporary / name)
         yield temporary
         _put(temporary, out)
     finally:

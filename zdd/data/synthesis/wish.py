@@ -65,7 +65,7 @@ class Wish:
     def real(self, split: Split) -> int | None:
         """Real images of each made class that belong to the synthetic ones; None: all of them.
 
-        As in 002: n synthetic images are a share r of int(n / r).
+        n synthetic images are a share r of int(n / r).
         """
         ratio, n = self.ratio(split), self.count(split)
         return None if not ratio else int(n / ratio + 1e-9) - n
@@ -92,6 +92,8 @@ class Wish:
             wrong.append(f"--processes = {self.processes}: must be at least 1")
         if self.seed < 0:
             wrong.append(f"--seed = {self.seed}: must be 0 or more")
+        if self.processes is not None and self.processes < 1:
+            wrong.append(f"--processes = {self.processes}: must be at least 1")
         if wrong:
             raise ZddError(*wrong)
 

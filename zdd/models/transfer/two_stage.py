@@ -1,4 +1,4 @@
-"""The head first, then everything (seed 000)."""
+"""The head first, then everything."""
 
 from zdd.errors import ZddError
 from zdd.models.backbones import Layout
