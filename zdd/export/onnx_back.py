@@ -26,8 +26,8 @@ def restorer(reference: Reference, largest_drop: float, load: Callable[[Path], R
         load: Reads a file back.
 
     Returns:
-        What `onnx_int8.quantise` takes; it raises a ZddError where more is lost even with all these layers in float32: the
-        operations between them (Add, Mul, Sigmoid, ...) stay in integers.
+        What `onnx_int8.quantise` takes; it raises a ZddError where more is lost even with all these layers in
+        float32: the operations between them (Add, Mul, Sigmoid, ...) stay in integers.
     """
 
     def restore(path: Path, weighed: list[str], build: Build) -> list[str]:
