@@ -163,6 +163,8 @@ def test_an_engine_that_is_not_there_says_how_it_is_made(run: RunDir, capsys: py
         benchmark([run.path], Wish(engines=("onnx-int8",)))
     with pytest.raises(ZddError, match="there is no engine 'onyx'"):
         benchmark([run.path], Wish(engines=("onyx",)))
+    with pytest.raises(ZddError, match=r"there is no engine 'onnx-fp23' .*must be one of \"fp32\", \"int8\""):
+        benchmark([run.path], Wish(engines=("onnx-fp23",)))
     assert cli.main(argv=["benchmark", str(run.path), "--engines", "onyx"]) == 2
     assert "onyx" in capsys.readouterr().err
     assert not run.benchmark.exists()

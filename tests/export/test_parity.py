@@ -266,6 +266,27 @@ def test_constant_answers_are_found_over_batches_of_one(raw: np.ndarray) -> None
     assert compare_batches(alike, **options).passed, "of images that are all alike"
 
 
+@pytest.mark.parametrize("name", ["score", "raw"])
+@pytest.mark.parametrize("noise", [0.0, 1e-5])
+def test_constants_are_found_where_all_images_are_good_and_no_verdict_can_change(name: str, noise: float) -> None:
+    rng = np.random.default_rng(4)
+    whole = said(rng.uniform(-1, 0, (N, K)) + 4 * np.eye(K)[0])
+    options: dict[str, Any] = {"labels": np.zeros(N, np.int64), "precision": "int8", "accept_drop": 0.01}
+    same = np.repeat(whole[name].mean(0, keepdims=True), N, 0) + noise * rng.normal(size=whole[name].shape)
+    found = gate(whole, {**whole, name: same}, **options)
+    assert found.label_flips == found.threshold_flips == 0
+    assert any("same answer" in reason for reason in found.refused), found.lines()
+    half = whole[name].mean(0) + 0.5 * (whole[name] - whole[name].mean(0))  # far off, but it varies
+    assert gate(whole, {**whole, name: half}, **options).passed
+    sure = {**whole, "score": np.where(np.arange(N) == 3, np.float32(1.2e-7), np.float32(0))}
+    assert gate(sure, {**sure, "score": np.zeros(N, np.float32)}, **options).passed, "of nothing but rounding"
+
+
+def test_a_single_answer_is_not_the_same_answer(raw: np.ndarray) -> None:
+    (reason,) = gate(said(raw), {name: value[:1] for name, value in said(raw).items()}, precision="int8").refused[:1]
+    assert reason == "39 of 40 images were not answered"
+
+
 def test_batches_say_what_all_at_once_say(raw: np.ndarray) -> None:
     whole = said(raw) | {name: value for name, value in drawn().items() if name in ("map", "pixels")}
     noise = np.random.default_rng(3).normal(0, 0.3, raw.shape)
