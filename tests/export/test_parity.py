@@ -317,6 +317,26 @@ def test_pixels_are_compared_as_they_are_judged() -> None:
     assert gate(whole, {**whole, "pixels": kind}, pixel=0.5, threshold=0.05, precision="bf16").passed
 
 
+def test_small_defects_that_are_found_elsewhere_are_refused_though_they_are_few_pixels() -> None:
+    side, rng = 64, np.random.default_rng(0)
+    raw = rng.normal(-8, 0.05, (N, 1, side, side)).astype(np.float32)
+    for i in np.flatnonzero(LABELS):
+        y, x = rng.integers(0, 28, 2)
+        raw[i, 0, y : y + 3, x : x + 3] = 4  # 9 of 4096 pixels: 0.1 % of all
+    defective = raw >= 0
+    score = defective.mean((1, 2, 3)).astype(np.float32)
+    whole = {"score": score, "label": (score > 0).astype(np.int64), "map": 1 / (1 + np.exp(-raw)), "raw": raw}
+    options: dict[str, Any] = {"precision": "int8", "pixel": 0.5, "threshold": 1e-4}
+    mirrored = {**whole, **{name: whole[name][..., ::-1] for name in ("map", "raw")}}
+    for accept in (None, 0.01):
+        found = gate(whole, mirrored, accept_drop=accept, **options)
+        assert [why for why in found.refused if "100% of all defective pixels" in why], found.lines()
+    shifted = {**whole, **{name: np.roll(whole[name], 1, axis=3) for name in ("map", "raw")}}
+    # Of 3 x 4 pixels that either finds, a column of 3 is lost and one gained: a half.
+    assert gate(whole, shifted, **options).passed
+    assert gate(whole, mirrored, accept_drop=1.0, **options).passed
+
+
 def test_a_score_that_counts_pixels_may_move_by_those_that_fell_the_other_way() -> None:
     whole = drawn()
     whole["map"][5, 0, SIDE - 1, SIDE - 1] = 0.49999997  # undecided to the last digit

@@ -40,6 +40,7 @@ class Gathered:
     found: dict[str, Array]  # the same; NaN or -1 where an image was not answered
     faults: tuple[str, ...]  # what makes an engine unfit, however small its differences
     constant: bool  # the same answer to all, and the reference's were not
+    area: float  # share of all pixels that the reference or the engine judges defective; 0 without a pixel's threshold
 
 
 @dataclass
@@ -87,6 +88,7 @@ class _Batch:
     reference: dict[str, Array] = field(default_factory=dict)
     found: dict[str, Array] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    area: list[Floats] = field(default_factory=list)  # (B,) share of an image's pixels that either judges defective
     alike: list[tuple[Array, Array]] = field(default_factory=list)  # rows that differ within the batch, or its first
 
 
@@ -125,6 +127,7 @@ def gather(pairs: Iterable[tuple[Outputs, Outputs]], n: int, *, pixel: float | N
         faults=tuple(dict.fromkeys(fault for batch in batches for fault in batch.faults)),
         constant=_constant([pair for batch in batches for pair in batch.alike])
         or _flat(moments, given, "pixels" in errors),
+        area=float(np.mean(np.concatenate(areas))) if (areas := [each for b in batches for each in b.area]) else 0.0,
     )
 
 
@@ -207,6 +210,8 @@ def _compare(batch: _Batch, name: str, expected: Array, given: Array) -> None:
         each = _distance(r, f, counted=name in COUNTED).reshape(rows, -1)
         error[:rows] = np.stack([each.max(1), each.mean(1)], axis=1)
     batch.errors[name] = error
+    if name == VERDICTS and rows:
+        batch.area.append(((r > 0) | (f > 0)).reshape(rows, -1).mean(1))
     if name == "raw" and rows:
         batch.alike += [(r[0], f[0]), (_other(r), _other(f))]
     if name in KEPT:
