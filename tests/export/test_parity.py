@@ -282,6 +282,12 @@ def test_constants_are_found_where_all_images_are_good_and_no_verdict_can_change
     assert gate(sure, {**sure, "score": np.zeros(N, np.float32)}, **options).passed, "of nothing but rounding"
 
 
+def test_where_no_image_is_defective_it_is_said_that_nothing_is_known_of_defects(raw: np.ndarray) -> None:
+    line = "no defective image among them: whether defects are still caught is not known"
+    assert line in "\n".join(gate(said(raw), said(raw), labels=np.zeros(N, np.int64)).lines())
+    assert line not in "\n".join(gate(said(raw), said(raw)).lines())
+
+
 def test_a_single_answer_is_not_the_same_answer(raw: np.ndarray) -> None:
     (reason,) = gate(said(raw), {name: value[:1] for name, value in said(raw).items()}, precision="int8").refused[:1]
     assert reason == "39 of 40 images were not answered"

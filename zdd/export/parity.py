@@ -102,6 +102,8 @@ class Parity:
                 found.append(f"  another {name}: {flips} of {self.images} images")
         if self.change:
             found.append(f"  {self.change.line()}")
+        elif self.threshold_flips is not None:
+            found.append("  no defective image among them: whether defects are still caught is not known")
         found += [f"  let pass by --accept-drop {self.accept_drop:g}: {reason}" for reason in self.accepted]
         if self.passed:
             return [*found, "  passed"]
