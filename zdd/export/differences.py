@@ -76,7 +76,7 @@ class _Moments:
     @property
     def scale(self) -> float:
         """The deviation; at least RESOLVED."""
-        return float(max(self.deviation, RESOLVED * self.largest, np.finfo(np.float32).tiny))
+        return max(self.deviation, RESOLVED * self.largest, float(np.finfo(np.float32).tiny))
 
 
 @dataclass
