@@ -114,7 +114,7 @@ def test_a_drop_that_can_not_be_kept_is_refused(tmp_path: Path, monkeypatch: pyt
     def careless(model: object, *_: object, **options: object) -> object:
         assert options["max_drop"] == 0.25
         search = options["advanced_accuracy_restorer_parameters"]
-        assert (search.ranking_subset_size, search.max_num_iterations) == (7, 24)  # of 8 images; it ends
+        assert (search.ranking_subset_size, search.max_num_iterations) == (7, 12)  # of 8 images; it ends
         other = whole_of("classifier")
         with torch.no_grad():
             for parameter in other.net.parameters():
