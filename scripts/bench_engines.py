@@ -60,7 +60,7 @@ def engines(whole: Whole, example: Pixels, names: list[str], threads: int) -> tu
         with tempfile.TemporaryDirectory() as folder:
             try:
                 module = plugins.module("export", engine)
-                options = {"largest_drop": None} if name == "openvino-int8" else {}  # random weights: nothing to keep
+                options = {"largest_drop": None} if precision == "int8" else {}  # random weights: nothing to keep
                 module.export(whole, example, Path(folder), precision=precision, **options)
                 runs[name] = module.load(Path(folder), threads=threads)
             except Exception as error:  # the others are still to be timed

@@ -1,5 +1,6 @@
 """`zdd benchmark`: the engines of finished runs against each other, in turns, on the same images and threads."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -192,6 +193,7 @@ def _fresh(racer: Racer, threads: int, device: str) -> dict[str, Any]:
 def _messages(rows: list[dict[str, Any]], described: dict[str, Any], subjects: list[Subject], wish: Wish) -> list[str]:
     """What must be known before the figures are believed."""
     lines = [machine.busy(described)]
+    longer = f"zdd benchmark {' '.join(str(subject.run.path) for subject in subjects)} --seconds"
     timed = [row for row in rows if not row["error"]]
     lines += [f"{row['title']}: {row['error']}" for row in rows if row["error"]]
     lines += [f"{row['title']}: {row['cold_error']}" for row in timed if row.get("cold_error")]
@@ -201,13 +203,17 @@ def _messages(rows: list[dict[str, Any]], described: dict[str, Any], subjects: l
         shaky = [name for name, one in each.items() if not one["stable"]]
         if shaky:
             lines.append(
-                f"{row['title']}: unstable ({', '.join(shaky)}); give it longer: --seconds {2 * wish.seconds:g}"
+                f"{row['title']}: unstable ({', '.join(shaky)}); give it longer: {longer} {2 * wish.seconds:g}"
             )
     few = min(row["end_to_end"]["calls"] for row in timed)
     if few < Plan().least_calls:
-        lines.append(f"with {few} calls p99.9 is hardly more than the slowest of them; 1000 are wanted: --seconds")
+        seconds = math.ceil(wish.seconds * Plan().least_calls / few)
+        lines.append(f"with {few} calls p99.9 is hardly more than the slowest of them; for more: {longer} {seconds}")
     if len({subject.test_hash for subject in subjects}) > 1:
         lines.append("these runs have different test images: compare their speed, not their accuracy; a front for each")
+    for subject in subjects:
+        if (judged := len(subject.spread(wish.images))) < (of := len(subject.records)):
+            lines.append(f"{subject.name}: judged rightly is a share of {judged} of the {of} test images")
     for subject in subjects if not wish.engines else []:
         if not contenders.exported(subject.run):
             lines.append(f"{subject.name}: no engine was exported; make one with: zdd export {subject.run.path}")

@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zdd import files, plugins, runtime
+from zdd import checks, files, plugins, runtime
 from zdd.errors import ZddError
 from zdd.export.graph import OUTPUTS, Whole
 from zdd.models.base import predict_batch
 from zdd.records import Prediction
 from zdd.rundir import RunDir
 from zdd.trained import Trained
+from zdd.wording import Mistake
 
 Said = dict[str, NDArray[Any]]
 Run = Callable[[NDArray[np.uint8]], Said]  # pixels (B, H, W, 3) -> outputs by name
@@ -79,6 +80,10 @@ def _missing(run: RunDir, name: str) -> str:
     there = f"timed are {', '.join([*LIVE, *exported(run)])}"
     if engine not in known:
         return f"{run.path}: there is no engine '{name}'; {there}; {plugins.one_of(known)} to export to"
+    found: list[Mistake] = []
+    checks.plugin_section("export", ("engine",), {"name": engine, "precision": precision or "fp32"}, found)
+    if found:
+        return f"{run.path}: there is no engine '{name}' ({found[0].line('command line')}); {there}"
     command = f"zdd export {run.path} --engine {engine} --precision {precision or 'fp32'}"
     return f"{run.path}: '{name}' was not exported yet; make it with: {command} ({there})"
 

@@ -1,5 +1,6 @@
 """`zdd export`: a run's model as an engine, read back, held to what the trained model says, and only then kept."""
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -33,15 +34,8 @@ PACKAGES = (
     *("zdd", "torch", "numpy", "pillow", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf"),
     *("tensorrt", "torch_tensorrt", "torch2trt"),
 )  # whose versions model.json names, those that are installed
-DESCRIBED = (
-    "run",
-    "weights_sha256",
-    "classes",
-    "has_good",
-    "image_size",
-    "preprocess",
-    "threshold",
-)  # in the file itself
+# In the file itself, too.
+DESCRIBED = ("run", "weights_sha256", "classes", "has_good", "image_size", "preprocess", "threshold")
 
 
 @dataclass(frozen=True)
@@ -221,13 +215,22 @@ def _spread(records: Sequence[Record], n: int | None) -> list[Record]:
 
 def _pairs(trained: Trained, engine: runtime.Engine, paths: Sequence[Path]) -> Iterator[tuple[Outputs, Outputs]]:
     """Of each batch what the trained model says, and what the engine says, each of the pixels that it read itself."""
-    size = engine.batch
-    chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
+    chunks = _chunks(paths, engine.batch)
     with ThreadPoolExecutor() as pool, bar() as progress:
         for chunk in progress.track(chunks, description="parity"):
             mine = reading.pixels(trained.preprocess, chunk, pool)
             its = reading.pixels(engine.preprocess, chunk, pool)
             yield {"input": mine, **_reference(trained, mine)}, {"input": its, **engine.runner(its)}
+
+
+def _chunks(paths: Sequence[Path], size: int) -> list[Sequence[Path]]:
+    """One image and `size` of them by turns: at the line they come one by one, which an engine may compute otherwise.
+
+    OpenVINO compiles single images apart, TensorRT picks kernels by the batch.
+    """
+    starts = [start for first in range(0, len(paths), size + 1) for start in (first, first + 1)]
+    found = [paths[a:b] for a, b in itertools.pairwise([*starts, len(paths)])]
+    return [chunk for chunk in found if chunk]
 
 
 def _reference(trained: Trained, pixels: NDArray[np.uint8]) -> Outputs:

@@ -23,6 +23,7 @@ from zdd.progress import counted
 from zdd.rows import Judge, Pixels, Row, Said, See, check_out, find_images, write
 
 FORMAT = 1
+NEEDED = ("files", "outputs", "classes", "threshold", "preprocess")  # of model.json, beside format and engine
 BATCH = 8  # images at a time, where the engine takes any number
 Drawn = Callable[[See | None, tuple[str, ...], Sequence[Path]], See]  # areas, classes, files -> what draws, too
 AT_ONCE = CORES + max(1, CORES // 2)  # threads that call an engine which computes on each core: some decode meanwhile
@@ -96,8 +97,10 @@ def load(folder: str | Path, *, threads: int | None = None, images: int = 1) -> 
     """
     folder = rundir.newest(Path(folder))
     about = files.read_json(folder / "model.json")
-    if about.get("format") != FORMAT or "engine" not in about:
+    if not isinstance(about, dict) or about.get("format") != FORMAT or "engine" not in about:
         raise ZddError(f"{folder / 'model.json'}: not an engine of format {FORMAT}, which this zdd reads")
+    if lacking := [key for key in NEEDED if key not in about]:
+        raise ZddError(f"{folder / 'model.json'}: lacks {', '.join(lacking)}; export anew")
     for name, sha256 in about["files"].items():
         if not (folder / name).is_file():
             raise ZddError(f"{folder / name}: there is no such file; copy the whole folder")

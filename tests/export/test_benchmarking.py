@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,8 @@ def test_an_engine_that_is_not_there_says_how_it_is_made(run: RunDir, capsys: py
         benchmark([run.path], Wish(engines=("onnx-int8",)))
     with pytest.raises(ZddError, match="there is no engine 'onyx'"):
         benchmark([run.path], Wish(engines=("onyx",)))
+    with pytest.raises(ZddError, match=r"there is no engine 'onnx-fp23' .*must be one of \"fp32\", \"int8\""):
+        benchmark([run.path], Wish(engines=("onnx-fp23",)))
     assert cli.main(argv=["benchmark", str(run.path), "--engines", "onyx"]) == 2
     assert "onyx" in capsys.readouterr().err
     assert not run.benchmark.exists()
@@ -228,9 +231,12 @@ def test_runs_are_compared_and_named_apart(parts: Path, tmp_path: Path, run: Run
 
 def test_what_breaks_the_measurement_is_said(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (8.0, 8.0, 8.0))
-    messages = "\n".join(benchmark([run.path], SHORT)["messages"])
+    messages = "\n".join(benchmark([run.path], replace(SHORT, images=5))["messages"])
     assert "other programs used the processor (load 8.0" in messages
-    assert "unstable" in messages
+    again = f"zdd benchmark {run.path} --seconds"  # a whole command: test.py --calc_speed has no --seconds
+    assert "unstable" in messages and f"give it longer: {again} {2 * SHORT.seconds:g}" in messages
+    assert f"for more: {again} " in messages
+    assert "judged rightly is a share of 5 of the 31 test images" in messages
     assert "no engine was exported" in messages
     assert "zdd export" in messages
 

@@ -92,9 +92,21 @@ def test_the_engine_of_the_run_passes_and_every_image_was_asked(made: Made) -> N
     counted.names, counted.largest_batch = engine.runner.names, None  # type: ignore[attr-defined]
     found = judged(made, replace(engine, runner=counted))  # type: ignore[arg-type]
     assert found.passed, found.refused
-    assert found.answered == found.images == N_TEST and sizes[-1] < max(sizes) and sum(sizes) == N_TEST
+    assert found.answered == found.images == N_TEST and sizes == [1, 8, 1, 8, 1, 8, 1, 3]
     assert set(found.differences) == {"input", "score", "label", "probability", "uncertainty", "energy", "raw"}
     assert found.change is not None and found.change.n == 18 and found.change.lost == 0
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_an_engine_that_is_wrong_for_single_images_alone_or_for_batches_alone(made: Made, single: bool) -> None:
+    engine = runtime.load(made.folder, threads=1)
+
+    def two_ways(pixels: np.ndarray) -> Outputs:
+        wrong = (len(pixels) == 1) is single
+        return engine.runner(np.ascontiguousarray(pixels[:, ::-1]) if wrong else pixels)
+
+    two_ways.largest_batch = None  # type: ignore[attr-defined]
+    assert "raw: differs" in refused(made, replace(engine, runner=two_ways))  # type: ignore[arg-type]
 
 
 def test_a_small_largest_batch_is_kept(made: Made) -> None:
@@ -179,7 +191,7 @@ def test_a_dropped_last_batch(made: Made, precision: str) -> None:
 
     fixed.largest_batch = 8  # type: ignore[attr-defined]
     says = refused(made, replace(engine, runner=fixed), precision=precision)  # type: ignore[arg-type]
-    assert f"7 of {N_TEST} images were not answered" in says  # 31 = 3 x 8 + 7
+    assert f"7 of {N_TEST} images were not answered" in says  # 31 = 3 x (1 + 8) + 1 + 3
 
 
 def test_constants(made: Made) -> None:

@@ -177,6 +177,17 @@ def test_int8_takes_its_ranges_from_the_example(tmp_path: Path) -> None:
     assert error[narrow] > 2 * error[wide]
 
 
+def test_activations_that_never_vary_have_a_range_too(tmp_path: Path) -> None:
+    """As of random weights, where a histogram had too many bins for so small a range."""
+    made = whole()
+    _, second, *_ = (layer for layer in made.net.modules() if isinstance(layer, nn.Conv2d))
+    with torch.no_grad():
+        second.weight.zero_()
+    engine.export(made, EXAMPLE, tmp_path, precision="int8", largest_drop=None)
+    expected, said = made.run(EXAMPLE)["raw"], engine.load(tmp_path)(EXAMPLE)["raw"]
+    np.testing.assert_allclose(said, expected, atol=0.02 * np.abs(expected).max())
+
+
 def test_every_image_is_read_for_the_ranges_however_many_there_are() -> None:
     reader = onnx_int8._Reader(EXAMPLE, np.uint8)
     assert len(reader) == 16  # 11 and the first 5 once more

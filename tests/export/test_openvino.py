@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from zdd.errors import ZddError
-from zdd.export import openvino, signal_stack
+from zdd.export import openvino, openvino_int8, signal_stack
 from zdd.export.base import probes
 from zdd.export.graph import Whole, differs
 from zdd.models.autoencoder import Autoencoder
@@ -90,7 +90,7 @@ def test_int8_is_small_and_near_and_leaves_what_is_behind_the_net_alone(tmp_path
     import openvino as ov
 
     model = ov.Core().read_model(tmp_path / "model.xml")
-    behind = openvino._behind(model, whole.names.index("raw"))
+    behind = openvino_int8.behind(model, whole.names.index("raw"))
     assert "FakeQuantize" not in {op.get_type_name() for op in model.get_ops() if op.get_friendly_name() in behind}
     assert "FakeQuantize" in {op.get_type_name() for op in model.get_ops()}
     # The map is worked out of the net's raw output in float32, to the last digits.
@@ -113,6 +113,8 @@ def test_a_drop_that_can_not_be_kept_is_refused(tmp_path: Path, monkeypatch: pyt
 
     def careless(model: object, *_: object, **options: object) -> object:
         assert options["max_drop"] == 0.25
+        search = options["advanced_accuracy_restorer_parameters"]
+        assert (search.ranking_subset_size, search.max_num_iterations) == (7, 12)  # of 8 images; it ends
         other = whole_of("classifier")
         with torch.no_grad():
             for parameter in other.net.parameters():
@@ -122,35 +124,53 @@ def test_a_drop_that_can_not_be_kept_is_refused(tmp_path: Path, monkeypatch: pyt
         return openvino._converted(ov, other, example())
 
     monkeypatch.setattr(nncf, "quantize_with_accuracy_control", careless)
-    with pytest.raises(ZddError, match=r"drops by [\d.]+ on the calibration images, more than largest_drop = 0.25"):
+    with pytest.raises(
+        ZddError, match=r"int8': [\d.]+ of the calibration .*, more than largest_drop = 0.25; .* bf16 or fp32"
+    ):
         openvino.export(whole_of("classifier"), example(), tmp_path, precision="int8", largest_drop=0.25)
     assert not (tmp_path / "model.xml").exists()
 
 
 @pytest.mark.parametrize(
-    ("labels", "asked", "expected"),
+    ("labels", "expected"),
     [
-        (True, [0, 1, 2, 3], 0.75),  # of four labels one is another
-        (True, [1, 3], 0.5),  # NNCF asks for some images alone: of these one of two
-        (False, [0, 1, 2, 3], 1 - 0.398942 / 2),  # scores off by half of the deviation of 0, 1, 2, 3, which is 1.118
+        (True, 0.75),  # of four labels one is another
+        (False, 1 - 0.398942 / 2),  # scores off by half of the deviation of 0, 1, 2, 3, which is 1.118
     ],
 )
-def test_agreement_is_the_share_of_verdicts_that_stay(
-    monkeypatch: pytest.MonkeyPatch, labels: bool, asked: list[int], expected: float
+def test_agreement_is_the_share_of_verdicts_that_stay_and_of_some_images_how_near_raw_is(
+    monkeypatch: pytest.MonkeyPatch, labels: bool, expected: float
 ) -> None:
     images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1).repeat(3, axis=3)
 
     def said(pixels: np.ndarray, *, off: float) -> list[np.ndarray]:
         number = pixels[:, 0, 0, 0].astype(np.float32)
         label = np.where((number == 3) & (off > 0), 1, 0)
-        return [number + off, *([label] if labels else []), number[:, None]]
+        return [number + off, *([label] if labels else []), (number + off * number)[:, None]]
 
-    monkeypatch.setattr(openvino, "_exact", lambda ov, model: lambda pixels: said(pixels, off=0.0))
+    monkeypatch.setattr(openvino_int8, "exact", lambda model: lambda pixels: said(pixels, off=0.0))
     names = ("score", "label", "raw") if labels else ("score", "raw")
-    agreement = openvino._agreement(None, None, images, names, None)
-    share, raws = agreement(lambda pixels: said(pixels, off=1.118034 / 2), asked)
+    agreement = openvino_int8.agreement_with(None, images, names, None)
+    share, near = agreement(lambda pixels: said(pixels, off=1.118034 / 2), range(4))
     assert share == pytest.approx(expected, abs=1e-5)
-    assert [raw[0][0, 0] for raw in raws] == asked
+    assert near == pytest.approx([0, -0.3125, -4 * 0.3125, -9 * 0.3125])  # 0.3125 is the square of 0.559
+    # NNCF asks for some images alone to put the layers in order.
+    share, near = agreement(lambda pixels: said(pixels, off=1.118034 / 2), [1, 3])
+    assert share == pytest.approx(-5 * 0.3125) and near == pytest.approx([-0.3125, -9 * 0.3125])
+
+
+def test_what_is_made_of_the_last_layer_s_output_stays_in_float32() -> None:
+    from openvino import Model, opset13
+
+    image = opset13.parameter([1, 3, 8, 8], np.float32, name="image")
+    kernel = opset13.constant(np.ones((2, 3, 3, 3), np.float32))
+    layer = opset13.convolution(opset13.relu(image), kernel, [1, 1], [0, 0], [0, 0], [1, 1], name="layer")
+    distance = opset13.sqrt(opset13.reduce_sum(opset13.power(layer, np.float32(2)), [1]), name="distance")
+    raw, score = opset13.result(distance), opset13.result(opset13.reduce_max(distance, [1, 2], name="score"))
+    model = Model([score, raw], [image])
+    kept = openvino_int8.before(model, 1)
+    kinds = {op.get_type_name() for op in model.get_ops() if op.get_friendly_name() in kept}
+    assert kinds == {"Power", "ReduceSum", "Sqrt"}
 
 
 @pytest.mark.parametrize(

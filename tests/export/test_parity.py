@@ -266,6 +266,33 @@ def test_constant_answers_are_found_over_batches_of_one(raw: np.ndarray) -> None
     assert compare_batches(alike, **options).passed, "of images that are all alike"
 
 
+@pytest.mark.parametrize("name", ["score", "raw"])
+@pytest.mark.parametrize("noise", [0.0, 1e-5])
+def test_constants_are_found_where_all_images_are_good_and_no_verdict_can_change(name: str, noise: float) -> None:
+    rng = np.random.default_rng(4)
+    whole = said(rng.uniform(-1, 0, (N, K)) + 4 * np.eye(K)[0])
+    options: dict[str, Any] = {"labels": np.zeros(N, np.int64), "precision": "int8", "accept_drop": 0.01}
+    same = np.repeat(whole[name].mean(0, keepdims=True), N, 0) + noise * rng.normal(size=whole[name].shape)
+    found = gate(whole, {**whole, name: same}, **options)
+    assert found.label_flips == found.threshold_flips == 0
+    assert any("same answer" in reason for reason in found.refused), found.lines()
+    half = whole[name].mean(0) + 0.5 * (whole[name] - whole[name].mean(0))  # far off, but it varies
+    assert gate(whole, {**whole, name: half}, **options).passed
+    sure = {**whole, "score": np.where(np.arange(N) == 3, np.float32(1.2e-7), np.float32(0))}
+    assert gate(sure, {**sure, "score": np.zeros(N, np.float32)}, **options).passed, "of nothing but rounding"
+
+
+def test_where_no_image_is_defective_it_is_said_that_nothing_is_known_of_defects(raw: np.ndarray) -> None:
+    line = "no defective image among them: whether defects are still caught is not known"
+    assert line in "\n".join(gate(said(raw), said(raw), labels=np.zeros(N, np.int64)).lines())
+    assert line not in "\n".join(gate(said(raw), said(raw)).lines())
+
+
+def test_a_single_answer_is_not_the_same_answer(raw: np.ndarray) -> None:
+    (reason,) = gate(said(raw), {name: value[:1] for name, value in said(raw).items()}, precision="int8").refused[:1]
+    assert reason == "39 of 40 images were not answered"
+
+
 def test_batches_say_what_all_at_once_say(raw: np.ndarray) -> None:
     whole = said(raw) | {name: value for name, value in drawn().items() if name in ("map", "pixels")}
     noise = np.random.default_rng(3).normal(0, 0.3, raw.shape)
@@ -294,6 +321,26 @@ def test_pixels_are_compared_as_they_are_judged() -> None:
     assert found.differences["defective pixels"].mean == 1 / (N * SIDE * SIDE)
     assert any("0.039% of all pixels" in reason for reason in found.refused)
     assert gate(whole, {**whole, "pixels": kind}, pixel=0.5, threshold=0.05, precision="bf16").passed
+
+
+def test_small_defects_that_are_found_elsewhere_are_refused_though_they_are_few_pixels() -> None:
+    side, rng = 64, np.random.default_rng(0)
+    raw = rng.normal(-8, 0.05, (N, 1, side, side)).astype(np.float32)
+    for i in np.flatnonzero(LABELS):
+        y, x = rng.integers(0, 28, 2)
+        raw[i, 0, y : y + 3, x : x + 3] = 4  # 9 of 4096 pixels: 0.1 % of all
+    defective = raw >= 0
+    score = defective.mean((1, 2, 3)).astype(np.float32)
+    whole = {"score": score, "label": (score > 0).astype(np.int64), "map": 1 / (1 + np.exp(-raw)), "raw": raw}
+    options: dict[str, Any] = {"precision": "int8", "pixel": 0.5, "threshold": 1e-4}
+    mirrored = {**whole, **{name: whole[name][..., ::-1] for name in ("map", "raw")}}
+    for accept in (None, 0.01):
+        found = gate(whole, mirrored, accept_drop=accept, **options)
+        assert [why for why in found.refused if "100% of all defective pixels" in why], found.lines()
+    shifted = {**whole, **{name: np.roll(whole[name], 1, axis=3) for name in ("map", "raw")}}
+    # Of 3 x 4 pixels that either finds, a column of 3 is lost and one gained: a half.
+    assert gate(whole, shifted, **options).passed
+    assert gate(whole, mirrored, accept_drop=1.0, **options).passed
 
 
 def test_a_score_that_counts_pixels_may_move_by_those_that_fell_the_other_way() -> None:

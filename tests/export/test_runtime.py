@@ -114,6 +114,9 @@ def test_what_was_meddled_with_is_refused(copy: Path) -> None:
         files.write_json(copy / "model.json", about | change)
         with pytest.raises(ZddError, match=line):
             runtime.load(copy)
+    files.write_json(copy / "model.json", {"format": 1, "engine": "onnx", "classes": [], "preprocess": {}})
+    with pytest.raises(ZddError, match=r"model\.json: lacks files, outputs, threshold; export anew"):
+        runtime.load(copy)
     files.write_json(copy / "model.json", about)
     assert runtime.load(copy).classes == ("good", "crack", "dent mark")
     with (copy / "model.onnx").open("r+b") as file:

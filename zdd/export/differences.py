@@ -16,6 +16,8 @@ INPUT = "input"  # not an output: the pixels that were read, (B, H, W, 3) uint8,
 VERDICTS = "defective pixels"  # what map and pixels come to at the pixel's threshold
 COUNTED = ("label", "pixels", INPUT, VERDICTS)  # right or wrong; no number between
 KEPT = ("score", "label", "probability")  # small enough to be kept whole
+VARIED = ("raw", "score", "map")  # must differ from image to image
+FLAT = 0.01  # of the reference's deviation: an engine that varies by less says the same of every image
 RESOLVED = 0.05  # of the largest value: what varies less from image to image is measured by this instead
 
 
@@ -38,6 +40,7 @@ class Gathered:
     found: dict[str, Array]  # the same; NaN or -1 where an image was not answered
     faults: tuple[str, ...]  # what makes an engine unfit, however small its differences
     constant: bool  # the same answer to all, and the reference's were not
+    area: float  # share of all pixels that the reference or the engine judges defective; 0 without a pixel's threshold
 
 
 @dataclass
@@ -64,11 +67,16 @@ class _Moments:
         self.largest = max(self.largest, float(np.abs(counted).max(initial=0.0)))
 
     @property
-    def scale(self) -> float:
-        """Standard deviation from image to image, root mean square over the elements; at least RESOLVED."""
+    def deviation(self) -> float:
+        """Standard deviation from image to image, root mean square over the elements."""
         n = np.maximum(self.n, 1)
         variance = np.maximum(self.squares / n - np.square(self.total / n), 0.0)
-        return float(max(np.sqrt(variance.mean()), RESOLVED * self.largest, np.finfo(np.float32).tiny))
+        return float(np.sqrt(variance.mean()))
+
+    @property
+    def scale(self) -> float:
+        """The deviation; at least RESOLVED."""
+        return max(self.deviation, RESOLVED * self.largest, float(np.finfo(np.float32).tiny))
 
 
 @dataclass
@@ -80,6 +88,7 @@ class _Batch:
     reference: dict[str, Array] = field(default_factory=dict)
     found: dict[str, Array] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    area: list[Floats] = field(default_factory=list)  # (B,) share of an image's pixels that either judges defective
     alike: list[tuple[Array, Array]] = field(default_factory=list)  # rows that differ within the batch, or its first
 
 
@@ -95,7 +104,11 @@ def gather(pairs: Iterable[tuple[Outputs, Outputs]], n: int, *, pixel: float | N
         ValueError: If the reference has more images than `n`, or an empty batch.
     """
     moments: dict[str, _Moments] = {}
-    batches = [_batch(_judged(reference, pixel), _judged(found, pixel), moments) for reference, found in pairs]
+    given: dict[str, _Moments] = {}  # the engine's
+    batches = []
+    for reference, found in pairs:
+        batches.append(_batch(_judged(reference, pixel), _judged(found, pixel), moments))
+        _count(given, {name: found[name] for name in batches[-1].errors if name in VARIED})
     seen = sum(len(batch.answered) for batch in batches)
     if seen > n:
         raise ValueError(f"the reference answered {seen} images of {n}")
@@ -112,7 +125,9 @@ def gather(pairs: Iterable[tuple[Outputs, Outputs]], n: int, *, pixel: float | N
         reference=_together([batch.reference for batch in batches]),
         found=_together([batch.found for batch in batches]),
         faults=tuple(dict.fromkeys(fault for batch in batches for fault in batch.faults)),
-        constant=_constant([pair for batch in batches for pair in batch.alike]),
+        constant=_constant([pair for batch in batches for pair in batch.alike])
+        or _flat(moments, given, "pixels" in errors),
+        area=float(np.mean(np.concatenate(areas))) if (areas := [each for b in batches for each in b.area]) else 0.0,
     )
 
 
@@ -153,9 +168,8 @@ def _judged(outputs: Outputs, pixel: float | None) -> Outputs:
 def _batch(reference: Outputs, found: Outputs, moments: dict[str, _Moments]) -> _Batch:
     size = len(next(iter(reference.values())))
     batch = _Batch(np.full(size, True))
+    _count(moments, {name: value for name, value in reference.items() if name not in COUNTED})
     for name, expected in reference.items():
-        if name not in COUNTED:
-            moments.setdefault(name, _Moments.none(expected.shape[1:])).add(expected)
         given = found.get(name)
         if given is None:
             batch.faults.append(f"there is no output '{name}'")
@@ -164,6 +178,22 @@ def _batch(reference: Outputs, found: Outputs, moments: dict[str, _Moments]) -> 
         else:
             _compare(batch, name, expected, given)
     return batch
+
+
+def _count(moments: dict[str, _Moments], outputs: Outputs) -> None:
+    for name, values in outputs.items():
+        moments.setdefault(name, _Moments.none(values.shape[1:])).add(values)
+
+
+def _flat(reference: dict[str, _Moments], found: dict[str, _Moments], counts: bool) -> bool:
+    """Whether something that must vary from image to image does not, though in the reference it does.
+
+    Of images of one class no verdict would change. A score that `counts` pixels may be 0 of all but one image.
+    """
+    names = [name for name in VARIED if name in found and found[name].n.min(initial=2) > 1]
+    names = [name for name in names if not (counts and name == "score")]
+    least = 8 * float(np.finfo(np.float32).eps)  # probabilities differ by so much for nothing
+    return any(reference[name].deviation > max(least, found[name].deviation / FLAT) for name in names)
 
 
 def _compare(batch: _Batch, name: str, expected: Array, given: Array) -> None:
@@ -180,6 +210,8 @@ def _compare(batch: _Batch, name: str, expected: Array, given: Array) -> None:
         each = _distance(r, f, counted=name in COUNTED).reshape(rows, -1)
         error[:rows] = np.stack([each.max(1), each.mean(1)], axis=1)
     batch.errors[name] = error
+    if name == VERDICTS and rows:
+        batch.area.append(((r > 0) | (f > 0)).reshape(rows, -1).mean(1))
     if name == "raw" and rows:
         batch.alike += [(r[0], f[0]), (_other(r), _other(f))]
     if name in KEPT:

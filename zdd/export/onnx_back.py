@@ -26,7 +26,8 @@ def restorer(reference: Reference, largest_drop: float, load: Callable[[Path], R
         load: Reads a file back.
 
     Returns:
-        What `onnx_int8.quantise` takes; it raises a ZddError where even with all layers in float32 more is lost.
+        What `onnx_int8.quantise` takes; it raises a ZddError where more is lost even with all these layers in
+        float32: the operations between them (Add, Mul, Sigmoid, ...) stay in integers.
     """
 
     def restore(path: Path, weighed: list[str], build: Build) -> list[str]:
@@ -71,6 +72,7 @@ def _shown(names: list[str]) -> Iterable[str]:
 
 def _too_much(dropped: float, largest: float) -> str:
     return (
-        f"precision = 'int8': with every layer in float32 still {dropped:.3g} of the calibration images change their "
-        f"verdict, more than largest_drop = {largest:g}; allow more, calibrate on more images, or use fp32"
+        f"precision = 'int8': {dropped:.3g} of the calibration images change their verdict, more than largest_drop = "
+        f"{largest:g}, even with every convolution and matrix product in float32: rounding the activations between "
+        "them is enough; allow more, calibrate on more images, or use fp32"
     )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +12,6 @@ from numpy.typing import NDArray
 
 from zdd.errors import ZddError
 from zdd.export import signal_stack
-from zdd.export.agreement import drop, one_by_one
 from zdd.export.base import Outputs, library
 
 if TYPE_CHECKING:
@@ -26,9 +22,7 @@ FILE = "model.xml"  # beside it model.bin, the weights
 INSTALL = "pip install 'zdd[openvino]'"
 AT_ONCE = 1  # images a call where several threads call at the same time: a fixed shape beats larger batches
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: what is not quantised is computed in float32
-ATTENTION = {"Softmax", "ScaledDotProductAttention"}
 Pixels = NDArray[np.uint8]
-Agreement = Callable[[Any, Iterable[int]], tuple[float, list[list[NDArray[Any]]]]]
 
 
 class Engine:
@@ -57,11 +51,11 @@ class Engine:
     def __call__(self, pixels: Pixels) -> Outputs:
         """Run a batch of any size."""
         if len(pixels) == 1:
-            return _said(self._request("single", self._single), self.names, pixels)
+            return said_by(self._request("single", self._single), self.names, pixels)
         with self._compiling:
             if self._batches is None:
                 self._batches = self._core.compile_model(self._model, "CPU", self._config)
-        return _said(self._request("batches", self._batches), self.names, pixels)
+        return said_by(self._request("batches", self._batches), self.names, pixels)
 
     def _request(self, name: str, compiled: Any) -> Callable[[Pixels], Any]:
         if not hasattr(self._own, name):
@@ -97,7 +91,9 @@ def export(
         _refuse_without_bf16(ov.Core())
     model = _converted(ov, whole, example)
     if precision == "int8":
-        model = _quantised(ov, model, example, whole, largest_drop)
+        from zdd.export import openvino_int8
+
+        model = openvino_int8.quantised(model, example, whole, largest_drop)
     model.set_rt_info(precision, ["zdd", "precision"])
     model.set_rt_info(",".join(whole.names), ["zdd", "outputs"])
     ov.save_model(model, folder / FILE, compress_to_fp16=False)  # its default would halve the weights' precision
@@ -139,7 +135,8 @@ def _note(model: Any, name: str) -> str:
     return str(model.get_rt_info(["zdd", name]).astype(str))
 
 
-def _said(compiled: Any, names: tuple[str, ...], pixels: Pixels) -> Outputs:
+def said_by(compiled: Any, names: tuple[str, ...], pixels: Pixels) -> Outputs:
+    """What a compiled model or a request says of a batch, by name."""
     said = compiled(np.ascontiguousarray(pixels))
     return {name: said[place] for place, name in enumerate(names)}
 
@@ -164,99 +161,3 @@ def _converted(ov: Any, whole: Whole, example: Pixels) -> Any:
     for result, name in zip(model.get_results(), whole.names, strict=True):
         result.set_friendly_name(name)
     return model
-
-
-def _quantised(ov: Any, model: Any, example: Pixels, whole: Whole, largest_drop: float | None) -> Any:
-    """The model in int8, but for what lies behind the net: softmax, kernels and maps stay float32."""
-    nncf = library("nncf", install=INSTALL)
-    # Validation is handed the images' numbers, inference the images themselves.
-    numbers = list(range(len(example)))
-    images = nncf.Dataset(numbers, lambda number: example[number : number + 1])
-    options = _options(nncf, model, len(example), whole)
-    advanced = _ranges(nncf)
-    if largest_drop is None:
-        with _quiet(nncf):
-            return nncf.quantize(model, images, advanced_parameters=advanced, **options)
-    agreement = _agreement(ov, model, example, whole.names, whole.threshold)
-    with _quiet(nncf):
-        absolute = nncf.DropType.ABSOLUTE
-        quantised = nncf.quantize_with_accuracy_control(
-            model,
-            images,
-            images,
-            agreement,
-            max_drop=largest_drop,
-            drop_type=absolute,
-            advanced_quantization_parameters=advanced,
-            **options,
-        )
-    dropped = 1 - agreement(_exact(ov, quantised), numbers)[0]
-    if dropped > largest_drop:
-        raise ZddError(
-            f"precision = 'int8': drops by {dropped:.3g} on the calibration images, more than largest_drop ="
-            f" {largest_drop:g}; allow more, calibrate on more images, or use bf16"
-        )
-    return quantised
-
-
-def _options(nncf: Any, model: Any, n_images: int, whole: Whole) -> dict[str, Any]:
-    """What is quantised and how many images are looked at."""
-    behind = _behind(model, whole.names.index("raw"))
-    attends = any(op.get_type_name() in ATTENTION for op in model.get_ops() if op.get_friendly_name() not in behind)
-    return {
-        "ignored_scope": nncf.IgnoredScope(names=sorted(behind), validate=False),
-        "model_type": nncf.ModelType.TRANSFORMER if attends else None,
-        "subset_size": n_images,
-    }
-
-
-def _ranges(nncf: Any) -> Any:
-    """Ranges from the least to the largest value, as in `onnx_int8`.
-
-    By default NNCF takes the mean of the images' extremes, which cuts off what large defects do: of 121 tiles that a
-    U-Net judged, four changed their class.
-    """
-    ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
-    return nncf.AdvancedQuantizationParameters(activations_range_estimator_params=ranges)
-
-
-@contextlib.contextmanager
-def _quiet(nncf: Any) -> Iterator[None]:
-    """NNCF talks on standard output, where the command's result belongs."""
-    nncf.set_log_level(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
-
-
-def _behind(model: Any, place: int) -> set[str]:
-    """Names of all operations that compute with the output at `place`, as far as they go."""
-    found: set[str] = set()
-    waiting = [model.get_results()[place].input_value(0).get_node()]
-    while waiting:
-        for output in waiting.pop().outputs():
-            after = [target.get_node() for target in output.get_target_inputs()]
-            new = [node for node in after if node.get_friendly_name() not in found]
-            found.update(node.get_friendly_name() for node in new)
-            waiting += new
-    return found
-
-
-def _exact(ov: Any, model: Any) -> Any:
-    return ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-
-
-def _agreement(ov: Any, model: Any, example: Pixels, names: tuple[str, ...], threshold: float | None) -> Agreement:
-    """How far a compiled model gives the same verdicts as this one on images with these numbers, and its raw outputs.
-
-    NNCF asks for some images alone, so it is handed numbers, not pixels.
-    """
-    exact = _exact(ov, model)
-    before = one_by_one(lambda pixels: _said(exact, names, pixels), example)
-
-    def agreement(compiled: Any, numbers: Iterable[int]) -> tuple[float, list[list[NDArray[Any]]]]:
-        asked = list(numbers)
-        said = one_by_one(lambda pixels: _said(compiled, names, pixels), example[asked])
-        was = {name: value[asked] for name, value in before.items()}
-        return 1 - drop(was, said, threshold), [[raw[None]] for raw in said["raw"]]
-
-    return agreement

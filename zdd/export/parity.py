@@ -35,8 +35,10 @@ class Tolerance:
     flips: float  # share of the images whose label, or whose side of the threshold, may change
     pixels: float  # share of all pixels whose verdict may change
     drop: float  # of the defect recall
+    area: float = 0.5  # share of the pixels that either judges defective whose verdict may change
 
 
+LITTLE = 1e-4  # share of all pixels: so few may fall either way, however few are defective
 TOLERANCES = {
     "fp32": Tolerance(largest=1e-3, mean=1e-4, flips=0.0, pixels=1e-4, drop=0.0),
     "fp16": Tolerance(largest=0.1, mean=0.01, flips=0.005, pixels=2e-3, drop=0.005),
@@ -100,6 +102,8 @@ class Parity:
                 found.append(f"  another {name}: {flips} of {self.images} images")
         if self.change:
             found.append(f"  {self.change.line()}")
+        elif self.threshold_flips is not None:
+            found.append("  no defective image among them: whether defects are still caught is not known")
         found += [f"  let pass by --accept-drop {self.accept_drop:g}: {reason}" for reason in self.accepted]
         if self.passed:
             return [*found, "  passed"]
@@ -147,10 +151,10 @@ def compare_batches(
     differences = {name: _difference(name, each, tolerance) for name, each in gathered.errors.items()}
     flips, right = flips_of(gathered, threshold), right_of(gathered, labels, threshold)
     unfit = _unfit(gathered, differences)
-    strict = unfit | _far(differences) | _flipped(differences, flips, right, tolerance)
+    strict = unfit | _far(differences) | _flipped(differences, flips, right, gathered.area, tolerance)
     refused = strict
     if accept_drop is not None:
-        refused = unfit | _flipped(differences, flips, right, _loosened(tolerance, accept_drop))
+        refused = unfit | _flipped(differences, flips, right, gathered.area, _loosened(tolerance, accept_drop))
     return Parity(
         precision=precision,
         images=len(labels),
@@ -184,7 +188,7 @@ def _difference(name: str, errors: Errors, tolerance: Tolerance) -> Difference:
 
 def _loosened(tolerance: Tolerance, drop: float) -> Tolerance:
     """With `drop` in place of every share that is smaller."""
-    shares = {name: max(getattr(tolerance, name), drop) for name in ("flips", "pixels", "drop")}
+    shares = {name: max(getattr(tolerance, name), drop) for name in ("flips", "pixels", "drop", "area")}
     return replace(tolerance, **shares)
 
 
@@ -210,13 +214,17 @@ def _far(differences: dict[str, Difference]) -> dict[str, str]:
 
 
 def _flipped(
-    differences: dict[str, Difference], flips: dict[str, Flips], right: Right | None, tolerance: Tolerance
+    differences: dict[str, Difference], flips: dict[str, Flips], right: Right | None, area: float, tolerance: Tolerance
 ) -> dict[str, str]:
     """Verdicts that differ more often than is tolerated."""
     found = {}
     share = (differences[VERDICTS].mean or 0.0) if VERDICTS in differences else 0.0
     if share > tolerance.pixels:
         found[VERDICTS] = f"{share:.3%} of all pixels are judged otherwise; {tolerance.pixels:.3%} may be"
+    elif share > max(tolerance.area * area, LITTLE):  # of small defects, nearly all that is found may lie elsewhere
+        found[VERDICTS] = (
+            f"{share / area:.0%} of all defective pixels are judged otherwise; {tolerance.area:.0%} may be"
+        )
     for name, what in (("label", "have another most probable class"), ("threshold", "change sides of the threshold")):
         if name in flips and (clear := flips[name].n - flips[name].n_ties) > tolerance.flips * flips[name].of:
             found[f"{name} flips"] = f"{clear} of {flips[name].of} images {what}; {tolerance.flips:.2%} may"
