@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Group]:
         path = root / f"{name}.json"
         path.write_text(json.dumps(value))
         said = experiment.run_experiment(configuration.load(str(path)), n_runs=1, runs=root / "runs")
-        assert said["failed"] == {} and said["next"] == f"zdd data gan {said['group']} OUT"
+        assert said["failed"] == {} and said["next"] == f"zdd data gan {shlex.quote(said['group'])} OUT"
         group = rundir.find(Path(said["group"]))
         assert isinstance(group, Group)
         found[name] = group

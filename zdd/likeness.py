@@ -138,8 +138,6 @@ def likeness(train: Tensor, held: Tensor, made: Tensor) -> dict[str, Any]:
 
 
 def _images(folder: Path) -> _Images:
-    if not folder.is_dir():
-        raise ZddError(f"{folder}: there is no such folder")
     there = folder / folders.TABLE
     found = [replace(one, path=_plain(one.path)) for one in table.index(there if there.is_file() else folder)]
     made = [one for one in found if one.parent]

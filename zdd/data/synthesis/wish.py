@@ -92,8 +92,6 @@ class Wish:
             wrong.append(f"--processes = {self.processes}: must be at least 1")
         if self.seed < 0:
             wrong.append(f"--seed = {self.seed}: must be 0 or more")
-        if self.processes is not None and self.processes < 1:
-            wrong.append(f"--processes = {self.processes}: must be at least 1")
         if wrong:
             raise ZddError(*wrong)
 
