@@ -151,6 +151,8 @@ def test_what_can_t_be_right_says_so_and_the_others_go_on(run: RunDir, capsys: p
     assert "no attention" in said["attention_rollout"]["message"] and "no map" in said["own_map"]["message"]
     assert said["saliency"]["message"] is None
     assert "attention_rollout" in capsys.readouterr().err
+    assert cli.main(None, ["explain", str(run.path), "--variant", "attention_rollout", "--n", "2"]) == 0
+    assert "no pictures: try another --variant" in capsys.readouterr().err
 
 
 def test_other_images_and_folders(run: RunDir, parts: Path, tmp_path: Path) -> None:

@@ -93,7 +93,8 @@ def explain(args: Args) -> Result:
             tables.ranking(run, found)
         return scored
     result = explaining.explain(args.run_path, wish, device=args.device)
-    tables.say(f"pictures: {result['folder']}")
+    drawn = any(not each["message"] for run in result["runs"].values() for each in run.values())
+    tables.say(f"pictures: {result['folder']}" if drawn else "no pictures: try another --variant")
     return result
 
 
