@@ -167,7 +167,7 @@ def test_no_band_is_cut_off(part: Part) -> None:
     epochs = [[{"epoch": e, "val/accuracy": value} for e, value in enumerate(run)] for run in ([0.0, 1.0], [1.0, 1.0])]
     one = Result(part.cells[0], {"val": {}, "test": {}}, {"val": {}, "test": {}}, {}, epochs)
     axes = Figure().add_subplot()
-    plots._panel(axes, "", [("x", one)], "val/accuracy")
+    plots._panel(axes, "", [("x", one)], "val/accuracy", steep=False)
     low, high = axes.get_ylim()
     assert low < 0.5 - math.sqrt(0.5) and high > 0.5 + math.sqrt(0.5)  # beyond 0 and 1, where the band goes
 
@@ -176,3 +176,9 @@ def test_the_front() -> None:
     points = [(1.0, 0.5), (2.0, 0.5), (3.0, 0.9), (2.5, 0.8)]
     assert compare.front(points) == [True, False, True, True]
     assert compare.front(points, lower=True) == [True, False, False, False]
+
+
+def test_a_loss_that_leaps_does_not_flatten_the_others() -> None:
+    calm, leaping = np.array([0.7, 0.5, 0.4, np.nan]), np.array([0.7, 0.6, 30.0, 0.6])
+    assert plots._steep([calm, leaping]) and not plots._steep([calm])
+    assert not plots._steep([calm, leaping - 1.0])  # below 0 there is no logarithm

@@ -22,6 +22,8 @@ DASHES = ("-", "--", "-.", ":")
 DOTS_PER_INCH = 150
 ACROSS = 3  # panels in a row
 HIGH, WIDE = 2.9, 4.3  # inches of a panel
+LEGEND = 2.4  # and of the legend beside them
+STEEP = 20.0  # a mean that is so many times the median of all stands on a logarithmic axis, else it flattens the others
 
 Floats = NDArray[np.float64]
 
@@ -41,17 +43,19 @@ def draw(path: Path, part: Part, results: Sequence[Result], figure: str) -> bool
     panels = _panels([result for result in results if _curves(result.epochs, figure).size])
     if not panels:
         return False
+    steep = _steep([band(_curves(result.epochs, figure))[0] for shown in panels.values() for _, result in shown])
     across = len(panels) if len(panels) <= ACROSS else math.ceil(math.sqrt(len(panels)))
     down = math.ceil(len(panels) / across)
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(WIDE * across + 0.4, HIGH * down + 0.5), layout="constrained")
         grid = canvas.subplots(down, across, squeeze=False, sharey=True)
         for axes, (title, shown) in zip(grid.flat, panels.items(), strict=False):
-            _panel(axes, title, shown, figure)
+            _panel(axes, title, shown, figure, steep=steep)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for axes in grid[:, 0]:
             axes.set_ylabel(_named(figure))
+        _legends(canvas, list(grid.flat[: len(panels)]))
         what = f"{_named(figure)}, mean and standard deviation over the runs (their number)"
         canvas.suptitle("\n".join(textwrap.wrap(f"{part.name}: {what}", 52 * across)), x=0.01, ha="left")
         with files.replacing(path) as temporary:
@@ -96,10 +100,29 @@ def _panels(results: Sequence[Result]) -> dict[str, list[tuple[str, Result]]]:
     return panels
 
 
-def _panel(axes: Axes, title: str, shown: Sequence[tuple[str, Result]], figure: str) -> None:
+def _steep(means: Sequence[Floats]) -> bool:
+    """Whether one network leaves the others in a flat line, as one that diverges for an epoch does to a loss."""
+    values = np.concatenate(means)
+    values = values[np.isfinite(values)]
+    return bool(len(values) and values.min() > 0 and values.max() > STEEP * np.median(values))
+
+
+def _legends(canvas: Canvas, panels: Sequence[Axes]) -> None:
+    """One legend beside the panels where all have the same lines, for inside it would cover some of them."""
+    entries = [axes.get_legend_handles_labels() for axes in panels]
+    if all(labels == entries[0][1] for _, labels in entries):
+        canvas.set_figwidth(canvas.get_figwidth() + LEGEND)
+        canvas.legend(*entries[0], loc="outside right upper", fontsize=7.5, labelcolor=INK)
+        return
+    for axes in panels:
+        axes.legend(loc="best", fontsize=7.5, labelcolor=INK, framealpha=0.6)
+
+
+def _panel(axes: Axes, title: str, shown: Sequence[tuple[str, Result]], figure: str, *, steep: bool) -> None:
     for number, (label, result) in enumerate(shown):
         curves = _curves(result.epochs, figure)
         mean, low, high = band(curves)
+        low = np.maximum(low, mean / 10) if steep else low
         epoch = np.arange(1, len(mean) + 1)
         colour = COLOURS[number % len(COLOURS)]
         whole = np.isfinite(curves).all(0)
@@ -113,7 +136,8 @@ def _panel(axes: Axes, title: str, shown: Sequence[tuple[str, Result]], figure: 
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     axes.margins(y=0.06)  # the limits are the band's own: nothing is cut off
-    axes.legend(loc="best", fontsize=7.5, labelcolor=INK)
+    if steep:
+        axes.set_yscale("log")
     axes.tick_params(colors=SOFT)
 
 
