@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +212,14 @@ def test_the_signal_stack_is_left_alone(tmp_path: Path) -> None:
     letting_go.start()
     letting_go.join()
     assert signal_stack.address() == before
+
+
+def test_threads_that_begin_together_all_end(tmp_path: Path) -> None:
+    """OpenVINO's requests, made while others compute, have stopped all of them for ever."""
+    openvino.export(whole_of("classifier"), example(), tmp_path)
+    engine = openvino.load(tmp_path, at_once=2)
+    images = example(3)
+    with ThreadPoolExecutor(6) as pool:
+        said = list(pool.map(lambda n: engine(images[:n])["raw"], [3, 1, 2] * 40))
+    for number, raw in enumerate(said):
+        np.testing.assert_allclose(raw, said[0][: len(raw)], atol=1e-5, err_msg=str(number))

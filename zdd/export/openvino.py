@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 FILE = "model.xml"  # beside it model.bin, the weights
 INSTALL = "pip install 'zdd[openvino]'"
-AT_ONCE = 1  # images a call where several threads call at the same time: a fixed shape beats larger batches
+AT_ONCE = 4  # images a call where several threads call at the same time; calls cost Python's lock, too
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: what is not quantised is computed in float32
 Pixels = NDArray[np.uint8]
 
@@ -34,34 +35,50 @@ class Engine:
         core: OpenVINO's.
         model: As it was read from disk.
         config: What it is compiled with.
+        at_once: Calls that are computed at the same time; others wait for their turn.
     """
 
     largest_batch: int | None = None
 
-    def __init__(self, core: Any, model: Any, config: dict[str, Any]) -> None:
+    def __init__(self, core: Any, model: Any, config: dict[str, Any], at_once: int = 1) -> None:
         self.names: tuple[str, ...] = tuple(_note(model, "outputs").split(","))
-        self._core, self._model, self._config = core, model, config
+        self._compile: Callable[[Any], _Requests] = lambda model: _Requests(core, model, config, at_once)
+        self._model = model
         single = model.clone()
         single.reshape([1, *(dim.get_length() for dim in list(model.inputs[0].partial_shape)[1:])])
-        self._single = core.compile_model(single, "CPU", config)
-        self._batches: Any = None  # compiled when the first batch comes
+        self._single = self._compile(single)
+        self._batches: _Requests | None = None  # compiled when the first batch comes
         self._compiling = threading.Lock()
-        self._own = threading.local()  # a thread's requests: OpenVINO's own may be called by one thread at a time
 
     def __call__(self, pixels: Pixels) -> Outputs:
         """Run a batch of any size."""
         if len(pixels) == 1:
-            return said_by(self._request("single", self._single), self.names, pixels)
+            return self._single.say(self.names, pixels)
         with self._compiling:
             if self._batches is None:
-                self._batches = self._core.compile_model(self._model, "CPU", self._config)
-        return said_by(self._request("batches", self._batches), self.names, pixels)
+                self._batches = self._compile(self._model)
+        return self._batches.say(self.names, pixels)
 
-    def _request(self, name: str, compiled: Any) -> Callable[[Pixels], Any]:
-        if not hasattr(self._own, name):
-            setattr(self._own, name, compiled.create_infer_request())
-        request = getattr(self._own, name)
-        return lambda pixels: request.infer(pixels, share_inputs=True)
+
+class _Requests:
+    """A compiled model's requests, each for one thread at a time.
+
+    All are made before the first is asked: making one while another computes can stop both for ever, for one holds
+    Python's lock and waits for OpenVINO's, the other the reverse (seen with openvino 2026.4).
+    """
+
+    def __init__(self, core: Any, model: Any, config: dict[str, Any], n: int) -> None:
+        compiled = core.compile_model(model, "CPU", config)
+        self._free: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(n):
+            self._free.put(compiled.create_infer_request())
+
+    def say(self, names: tuple[str, ...], pixels: Pixels) -> Outputs:
+        request = self._free.get()
+        try:
+            return said_by(lambda pixels: request.infer(pixels, share_inputs=True), names, pixels)
+        finally:
+            self._free.put(request)
 
 
 @signal_stack.kept()
@@ -128,7 +145,7 @@ def load(folder: Path, *, threads: int | None = None, at_once: int = 1) -> Engin
         config |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": at_once, "INFERENCE_NUM_THREADS": at_once}
     elif threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
-    return Engine(core, model, config)
+    return Engine(core, model, config, at_once)
 
 
 def _note(model: Any, name: str) -> str:
