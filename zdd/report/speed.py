@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 
 from zdd import files
 from zdd.bench import pareto
@@ -102,7 +103,9 @@ def _axes(rows: list[Row]) -> Axes:
         axes.plot(*zip(*front, strict=True), color=INK, linestyle="--", linewidth=1, label=label)
     if on:
         right = [100 * _right(row) for row in on]
-        axes.set_ylim(max(-1.0, min(right) - 1.5), min(100.4, max(right) + 1.5))
+        low, high = max(-1.0, min(right) - 1.5), min(100.4, max(right) + 1.5)
+        axes.set_yticks([tick for tick in MaxNLocator().tick_values(low, high) if tick <= 100])  # room above, no figure
+        axes.set_ylim(low, high)
     by_factors(axes)
     axes.set(
         xlabel="ms from file to verdict, median (logarithmic)", ylabel="test images judged rightly, mean of classes, %"
