@@ -66,7 +66,7 @@ def test_a_stall_shows_on_the_real_clock_too() -> None:
     runners = {"smooth": lambda: works(False), "stalls": lambda: works(True)}
     found = bench.measure(runners, Plan(seconds=6, warm_up_s=0.01, least_calls=1500))
     assert found["stalls"].as_dict()["p99_9_ms"] >= 20
-    assert found["stalls"].p50_ms == pytest.approx(found["smooth"].p50_ms, rel=0.05)
+    assert found["stalls"].p50_ms < 2 * found["smooth"].p50_ms  # to the digit: by the clock that is turned by hand
     assert found["stalls"].fault is None
 
 
@@ -163,6 +163,23 @@ def test_a_runner_that_only_queues_is_caught_by_draining(pool: ThreadPoolExecuto
     plan = Plan(seconds=0.2, warm_up_s=0.0, block_s=0.02)
     found = bench.measure({"queues": queue}, plan, drain=lambda: bench.finish(list(begun)))["queues"]
     assert "does not synchronise" in str(found.fault)
+
+
+@pytest.mark.parametrize(("held_up", "fault"), [(8, False), (9, True)])
+def test_another_process_in_between_is_not_taken_for_work_left_behind(held_up: int, fault: bool) -> None:
+    """Time for one round, and it was held up at its end: then calls are asked alone, of which so many are, too."""
+    hand = Hand()
+    alone = [0.0] * (bench.ASKED_AGAIN - held_up) + [0.001] * held_up
+    waits = iter([0.0] * (bench.LEAST_WARM_UP + 1) + [0.001] + alone)
+
+    class Said:
+        def cpu(self) -> None:
+            hand.now_s += next(waits)
+
+    works = hand.takes("works", [1.0])
+    found = bench.measure({"x": lambda: (works(), Said())[1]}, Plan(seconds=0.001, warm_up_s=0.0), clock=hand)["x"]
+    assert (found.fault is not None) is fault
+    assert next(waits, None) is None
 
 
 def test_a_lazy_tensor_is_caught() -> None:
