@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,12 +159,12 @@ def test_a_reader_who_leaves_early_gets_no_traceback() -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_models_for_people_and_for_programs() -> None:
-    result = run("-m", "zdd.cli", "models")
-    assert result.returncode == 0
-    rows = json.loads(result.stdout.splitlines()[-1])["models"]
+def test_models_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(None, ["models"]) == 0
+    out, err = capsys.readouterr()
+    rows = json.loads(out.splitlines()[-1])["models"]
     assert len(rows) >= 12
-    assert all("resnet18" in stream for stream in (result.stdout, result.stderr))
+    assert all("resnet18" in stream for stream in (out, err))
 
 
 def test_what_torch_refuses_is_said_at_once_before_any_data_is_read(
@@ -206,35 +204,12 @@ def test_train_resume_test_predict(
     assert len(out.read_text().splitlines()) == 2
 
 
-def test_ctrl_c_says_how_to_go_on(experiment: Callable[..., str], tmp_path: Path) -> None:
-    runs = tmp_path / "runs"
-    command = [sys.executable, "train.py", experiment(), "--epochs", "2000", "--runs", str(runs)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
-    ) as process:  # fmt: skip
-        wait_for(lambda: list(runs.glob("small/*/run_0/checkpoints/last.ckpt")), process)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert out == ""
-    assert err.splitlines()[-1] == f"train.py: stopped; go on with: python train.py --resume {runs}/small/latest"
-
-
-def wait_for(done: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 100) -> None:
-    until = time.monotonic() + seconds
-    while not done():
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
-def test_a_failed_run_is_exit_code_1(experiment: Callable[..., str], tmp_path: Path) -> None:
+def test_a_failed_run_is_exit_code_1(
+    experiment: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     argv = [experiment(optimizer={"name": "SGD", "lr": 1e30}), "--runs", str(tmp_path)]  # the loss is not finite soon
-    result = run("train.py", *argv)
-    assert result.returncode == 1
-    assert list(json.loads(result.stdout.splitlines()[-1])["failed"]) == ["run_0"]
+    assert cli.main("train", argv) == 1
+    assert list(json.loads(capsys.readouterr().out.splitlines()[-1])["failed"]) == ["run_0"]
 
 
 @pytest.mark.slow

@@ -5,8 +5,6 @@ import json
 import operator
 import re
 import shlex
-import subprocess
-import sys
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -100,26 +98,21 @@ def test_a_link_leads_somewhere(page: Path) -> None:
         assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def run(*words: str) -> dict[str, object]:
-    """Run a command as a user would; its last line of output."""
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    value = json.loads(done.stdout.splitlines()[-1])
-    assert isinstance(value, dict)
-    return value
+def test_what_make_demo_does_works_on_few_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(verb: str | None, *argv: str) -> dict[str, Any]:
+        assert cli.main(verb, argv) == 0
+        value: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+        return value
 
-
-def test_what_make_demo_does_works_on_few_pictures(tmp_path: Path) -> None:
     drawn, runs = tmp_path / "labels", tmp_path / "runs"
     labels.draw(drawn, per_class=16, seed=0)
     small = ["--dataset.root", str(drawn), "--epochs", "1", "--trainer.threads", "1", "--image_size", "48"]
-    run("train.py", "demo", "--n_runs", "2", "--runs", str(runs), *small)
-    tested = run("test.py", str(runs / "demo" / "latest"))
-    assert Path(str(tested["report"])).is_file()
+    run("train", "demo", "--n_runs", "2", "--runs", str(runs), *small)
+    assert Path(run("test", str(runs / "demo" / "latest"))["report"]).is_file()
     bad = tmp_path / "no image.png"
     bad.write_text("nothing")
     pictures = [str(path) for path in sorted((drawn / "images").iterdir())[:2]]
     assert Image.open(pictures[0])
     out = tmp_path / "verdicts.csv"
-    run("-m", "zdd.cli", "predict", str(runs / "demo" / "latest"), *pictures, str(bad), "--out", str(out))
+    run(None, "predict", str(runs / "demo" / "latest"), *pictures, str(bad), "--out", str(out))
     assert len(out.read_text().splitlines()) == 4
