@@ -63,9 +63,26 @@ def example() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
 
 
+@pytest.fixture(scope="module")
+def graphs() -> dict[str, bytes]:
+    """The ONNX files of `whole` by precision, each written once: 2 to 4 s."""
+    return {}
+
+
 @pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(monkeypatch: pytest.MonkeyPatch, whole: Whole, graphs: dict[str, bytes]) -> Install:
     """A GPU, and TensorRT of a version."""
+    write = tensorrt_graph.write
+
+    def write_once(of: Whole, images: np.ndarray, path: Path, *, precision: str) -> None:
+        if of is whole and precision in graphs:
+            path.write_bytes(graphs[precision])
+            return
+        write(of, images, path, precision=precision)
+        if of is whole:
+            graphs[precision] = path.read_bytes()
+
+    monkeypatch.setattr(tensorrt_graph, "write", write_once)
     streams: list[int] = []
 
     @contextmanager
@@ -145,7 +162,8 @@ def test_half_precision_is_written_into_the_graph_and_quantisation_is_symmetric(
 
     kind = onnx.TensorProto
     assert kinds("fp32")[1] <= {kind.FLOAT, 0}
-    assert kinds("fp16")[1] <= {kind.FLOAT16, 0} and kind.FLOAT16 in kinds("fp16")[1]
+    half = kinds("fp16")[1]
+    assert half <= {kind.FLOAT16, 0} and kind.FLOAT16 in half
     assert kind.BFLOAT16 in kinds("bf16")[1]
     ops = kinds("int8")[0]
     assert ops.count("QuantizeLinear") >= 2  # of the convolution: its image and its weights; the head stays float32

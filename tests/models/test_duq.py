@@ -144,12 +144,14 @@ def test_half_precision_does_not_reach_the_distances() -> None:
     assert torch.isfinite(loss)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+LARGE = ("vit_b_16", "vgg16", "resnet50", "efficientnet_v2_s")  # 6 to 10 s each
+
+
+@pytest.mark.parametrize(
+    "backbone", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in BACKBONES]
+)
 def test_every_backbone_gives_features_and_learns_with_the_penalty(backbone: str) -> None:
-    if backbone in ("vgg16", "convnext_tiny", "swin_t", "efficientnet_v2_s", "resnet50", "xception", "efficientnet_b1"):
-        size = 64
-    else:
-        size = 224 if backbone in ("vit_b_16",) else 72 if backbone == "alexnet" else 64
+    size = {"vit_b_16": 224, "alexnet": 72}.get(backbone, 64)
     task = Task(("good", "crack"), True, (size, size))
     duq = Duq(task, backbone=backbone, embedding_size=4, gp_const=0.1)
     one: Batch = {"image": torch.randn(2, 3, size, size), "label": torch.tensor([0, 1]), "index": torch.arange(2)}

@@ -69,8 +69,16 @@ def statistics_of(names: set[str], model: nn.Module) -> set[str]:
     return {f"{norm}.{kind}" for norm in norms if f"{norm}.weight" in names for kind in kinds}
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("backbone", BACKBONES)
+# A second each and more; where their halves lie is seen by `partial`, and the strategies are the same code for all.
+LARGE = ("vgg16", "vit_b_16", "resnet50", "alexnet", "efficientnet_v2_s", "swin_t")
+CASES = [
+    pytest.param(backbone, strategy, marks=[pytest.mark.slow] * (backbone in LARGE and strategy != "partial"))
+    for backbone in BACKBONES
+    for strategy in STRATEGIES
+]
+
+
+@pytest.mark.parametrize(("backbone", "strategy"), CASES)
 def test_what_should_move_moves_and_no_other(backbone: str, strategy: str, make_classifier, make_batch) -> None:
     transfer = Section(name=strategy, options=STRATEGIES[strategy])
     model = make_classifier(backbone, transfer=transfer, dropout=0.0)
