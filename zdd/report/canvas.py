@@ -1,7 +1,7 @@
 """What every chart of a report is drawn on: colours, style, axes without display or state, SVG."""
 
 import io
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
@@ -24,12 +24,13 @@ def new_axes(width: float = WIDE, height: float = HIGH) -> Axes:
     return Canvas(figsize=(width, height), layout="constrained").add_subplot()
 
 
-def by_factors(axes: Axes) -> None:
-    """Make the x-axis logarithmic, with plain numbers at 1, 2 and 5 of each power of ten: more would overlap."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+def by_factors(axes: Axes, which: Literal["x", "y"] = "x") -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 of each power of ten: more would overlap."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def add_legend(axes: Axes) -> None:
@@ -48,5 +49,8 @@ def svg(axes: Axes) -> str:
     add_legend(axes)
     buffer = io.StringIO()
     assert isinstance(axes.figure, Canvas)
+    if (layout := axes.figure.get_layout_engine()) is not None:
+        layout.execute(axes.figure)
+        axes.figure.set_layout_engine(None)  # else all would be drawn twice, once for the layout alone
     axes.figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
