@@ -51,9 +51,10 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def test_the_same_rows_as_those_of_the_run(run: RunDir, folder: Path, parts: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.png"
+    broken, empty = tmp_path / "broken.png", tmp_path / "empty.png"
     broken.write_bytes(b"no image")
-    images = [parts / "test", broken, tmp_path / "gone.png"]  # 31 images, no multiple of a batch
+    empty.touch()
+    images = [parts / "test", broken, empty]  # 31 images, no multiple of a batch
     one = predict.predict(run.path, images, out=tmp_path / "run.jsonl", device="cpu")
     other = runtime.predict(folder, images, out=tmp_path / "engine.jsonl")
     assert one | {"run": "", "out": ""} == other | {"run": "", "out": ""} and one["errors"] == 2
@@ -150,6 +151,8 @@ def test_mistakes_are_those_of_predict(folder: Path, tmp_path: Path) -> None:
         runtime.predict(folder, [tmp_path], out=tmp_path / "said.txt")
     with pytest.raises(ZddError, match="no image in"):
         runtime.predict(folder, [tmp_path], out=None)
+    with pytest.raises(ZddError, match=r"prat\.png: there is no such file or folder"):
+        runtime.predict(folder, [tmp_path, tmp_path / "prat.png"], out=None)
 
 
 class Fixed:
