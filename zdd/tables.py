@@ -79,7 +79,8 @@ def speed(result: dict[str, Any]) -> None:
         "judged rightly",
         "",
     ]
-    show(head, [_line(row, row["end_to_end"], row["title"]) for row in rows])
+    several = len(rows) > 1  # what is alone has nothing to beat
+    show(head, [_line(row | {"pareto": several and row["pareto"]}, row["end_to_end"], row["title"]) for row in rows])
     batches = [
         (row, batch, one) for batch in map(str, result["batches"]) for row in rows if (one := row["model"].get(batch))
     ]

@@ -21,6 +21,7 @@ from zdd import benchmarking, cli, coldstart, contenders, examine, files, plugin
 from zdd.benchmarking import Wish, benchmark
 from zdd.errors import ZddError
 from zdd.export.graph import Whole
+from zdd.report import speed
 from zdd.rundir import RunDir
 from zdd.trained import Trained, load_trained
 
@@ -135,6 +136,7 @@ def test_the_report_shows_it(raced: tuple[RunDir, dict[str, Any]]) -> None:
     page = raced[0].report.read_text()
     assert "<h2>Speed</h2>" in page
     assert "onnx-fp32" in page
+    assert "On the front" in page
     examine.examine_run(raced[0])  # tested anew: the section stays
     assert "<h2>Speed</h2>" in raced[0].report.read_text()
 
@@ -238,6 +240,7 @@ def test_what_breaks_the_measurement_is_said(run: RunDir, monkeypatch: pytest.Mo
     assert f"for more: {again} " in messages
     assert "judged rightly is a share of 5 of the 31 test images" in messages
     assert "no engine was exported" in messages
+    assert "<td>eager</td>" in speed.section(run) and "ront" not in speed.section(run)  # what is alone beats nothing
     assert "zdd export" in messages
 
 

@@ -3,9 +3,10 @@
 import io
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 GOOD, DEFECT, INK, SOFT = "#0B6FB8", "#D55E00", "#1B2733", "#8A97A5"  # told apart without colour vision too
 STYLE: Any = {
@@ -25,11 +26,20 @@ def new_axes(width: float = WIDE, height: float = HIGH) -> Axes:
 
 
 def by_factors(axes: Axes) -> None:
-    """Make the x-axis logarithmic, with plain numbers at 1, 2 and 5 of each power of ten: more would overlap."""
+    """Make the x-axis logarithmic, with plain numbers at 1, 2 and 5 of each power of ten: more would overlap.
+
+    Call it last: it reaches from one of these numbers to another, so that what was drawn lies between two of them.
+    """
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = np.array(axes.dataLim.intervalx) * (0.95, 1.05)
+    if low <= high:  # something was drawn
+        powers = np.arange(np.floor(np.log10(low)), np.floor(np.log10(high)) + 2)
+        numbers = np.outer(10.0**powers, (1, 2, 5)).ravel()
+        on = numbers[np.searchsorted(numbers, low, "right") - 1 : np.searchsorted(numbers, high) + 1]
+        axes.set_xticks(on)
+        axes.set_xlim(on[0], on[-1])
 
 
 def add_legend(axes: Axes) -> None:
