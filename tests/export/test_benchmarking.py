@@ -17,7 +17,7 @@ import torch
 from finished_run import finish, settings
 from PIL import Image
 
-from zdd import benchmarking, cli, coldstart, contenders, examine, files, plugins, race
+from zdd import benchmarking, cli, coldstart, contenders, examine, files, plugins, race, tables
 from zdd.benchmarking import Wish, benchmark
 from zdd.errors import ZddError
 from zdd.export.graph import Whole
@@ -141,6 +141,15 @@ def test_the_report_shows_it(raced: tuple[RunDir, dict[str, Any]]) -> None:
     assert "<h2>Speed</h2>" in raced[0].report.read_text()
 
 
+def test_the_table_says_what_the_front_is(
+    raced: tuple[RunDir, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables.speed(raced[1])
+    assert "front: no other engine is both as fast" in capsys.readouterr().err
+    tables.speed(raced[1] | {"rows": raced[1]["rows"][:1]})
+    assert "front" not in capsys.readouterr().err
+
+
 def test_an_engine_of_other_weights_is_not_timed(raced: tuple[RunDir, dict[str, Any]], run: RunDir) -> None:
     folder = copied(raced, run)
     stored = files.read_json(folder / "model.json")
@@ -227,6 +236,8 @@ def test_runs_are_compared_and_named_apart(parts: Path, tmp_path: Path, run: Run
     assert all(row["end_to_end"]["times_eager"] == 1 for row in result["rows"])  # each against its own
     assert len({row["test_hash"] for row in result["rows"]}) == 1
     assert not any("different test images" in message for message in result["messages"])
+    (unstable,) = [message for message in result["messages"] if "give it longer" in message]  # one command for all
+    assert all(f"{name} (" in unstable for name in rows(result))
     assert second.benchmark.is_file()
     assert run.benchmark.is_file()
 
@@ -241,7 +252,7 @@ def test_what_breaks_the_measurement_is_said(run: RunDir, monkeypatch: pytest.Mo
     assert "judged rightly is a share of 5 of the 31 test images" in messages
     assert "no engine was exported" in messages
     assert "<td>eager</td>" in speed.section(run) and "ront" not in speed.section(run)  # what is alone beats nothing
-    assert "zdd export" in messages
+    assert f"zdd export {run.path} --engine onnx" in messages
 
 
 @pytest.mark.parametrize(

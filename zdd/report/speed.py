@@ -19,6 +19,11 @@ Row = dict[str, Any]
 DOTS_PER_INCH = 150
 COLOURS = (GOOD, DEFECT, "#117733", "#882255", "#999933", "#88CCEE", "#44AA99", "#CC6677")  # of the runs
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")  # of the engines
+HEAD = [
+    "Engine", "Judged rightly", "Median", "p99", "p99.9", "Slowest", "Model alone", "Images/s", "Cold start",
+    "Memory", "File", "On the front",
+]  # fmt: skip
+BELOW = ["", "of all images", *["ms"] * 5, "", "s", "MiB", "MB"]  # so short that no column is out of sight
 
 
 def marked(rows: list[Row]) -> list[Row]:
@@ -57,33 +62,31 @@ def section(run: RunDir) -> str:
         caption += " On the line are the engines that no other beats in both."
     machine = result["machine"]
     where = f"{machine['processor']}, {machine['threads']} threads, {machine['started_at'][:16].replace('T', ' ')}"
-    head = [
-        "Engine", "Median, ms", "p99, ms", "p99.9, ms", "Slowest, ms", "Model alone, ms", "Images/s", "Cold start, s",
-        "Memory, MiB", "File, MB", "Judged rightly (95 % interval)", "On the front",
-    ]  # fmt: skip
+    body, numbers = [cells(row)[:shown] for row in timed], range(1, len(HEAD) - 1)
+    table = style.table(HEAD[:shown], body, numbers=numbers, raw=(1,), below=BELOW[:shown])
     return (
         f"<h2>Speed</h2><p class=sub>{style.escape(where)}</p>{style.caution(result['messages'])}"
-        + style.table(head[:shown], [cells(row)[:shown] for row in timed], numbers=range(1, len(head) - 1))
+        + table
         + style.chart("Accuracy beside speed", plot, caption)
     )
 
 
 def cells(row: Row) -> list[str]:
-    """A row's figures as texts: as in `section`'s head."""
-    whole, cold = row["end_to_end"], row.get("cold") or {}
+    """A row's figures as texts, as in HEAD; the second is HTML."""
+    whole, cold, right = row["end_to_end"], row.get("cold") or {}, row["accuracy"]
     alone = next(iter(row["model"].values()), None)
     most = max((each["images_per_s"] for each in row["model"].values()), default=None)
     times = [whole[key] for key in ("p50_ms", "p99_ms", "p99_9_ms", "max_ms")]
     rest = [cold.get("cold_start_s"), cold.get("peak_mib")]
     return [
         row["title"],
+        f"{percent(right['accuracy'])}<br><small>{' to '.join(map(percent, right['interval']))}</small>",
         *(f"{value:.2f}" for value in times),
         "" if alone is None else f"{alone['p50_ms']:.2f}",
         "" if most is None else f"{most:.0f}",
         "" if rest[0] is None else f"{rest[0]:.2f}",
         "" if rest[1] is None else f"{rest[1]:.0f}",
         f"{row['file_mb']:.1f}",
-        f"{percent(row['accuracy']['accuracy'])} ({' to '.join(map(percent, row['accuracy']['interval']))})",
         "yes" if row["pareto"] else "",
     ]
 
