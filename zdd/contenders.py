@@ -80,7 +80,7 @@ def _missing(run: RunDir, name: str) -> str:
     known = plugins.available("export")
     there = f"timed are {', '.join([*LIVE, *exported(run)])}"
     if engine not in known:
-        return f"{run.path}: there is no engine '{name}'; {there}; {plugins.one_of(known)} to export to"
+        return f"{run.path}: there is no engine '{name}'; {there}; to export, {plugins.one_of(known)}"
     found: list[Mistake] = []
     checks.plugin_section("export", ("engine",), {"name": engine, "precision": precision or "fp32"}, found)
     if found:

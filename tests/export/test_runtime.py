@@ -106,7 +106,7 @@ def test_what_was_meddled_with_is_refused(copy: Path) -> None:
     about = files.read_json(copy / "model.json")
     for change, line in (
         ({"format": 2}, "not an engine of format 1"),
-        ({"engine": "onyx"}, "there is no export 'onyx'"),
+        ({"engine": "onyx"}, "there is no engine 'onyx'"),
         ({"outputs": ["score"]}, "the engine says score, label, probability"),
         ({"files": {"model.onnx": "0" * 64}}, r"model\.onnx: not the file that model\.json names"),
         ({"files": {"model.bin": "0" * 64}}, r"model\.bin: there is no such file; copy the whole folder"),

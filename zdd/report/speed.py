@@ -61,7 +61,7 @@ def section(run: RunDir) -> str:
     if len(timed) > 1:
         caption += " On the line are the engines that no other beats in both."
     machine = result["machine"]
-    where = f"{machine['processor']}, {machine['threads']} threads, {machine['started_at'][:16].replace('T', ' ')}"
+    where = f"{machine['processor']}, threads: {machine['threads']}, {machine['started_at'][:16].replace('T', ' ')}"
     body, numbers = [cells(row)[:shown] for row in timed], range(1, len(HEAD) - 1)
     table = style.table(HEAD[:shown], body, numbers=numbers, raw=(1,), below=BELOW[:shown])
     return (
