@@ -216,13 +216,13 @@ def test_ctrl_c_says_how_to_go_on(experiment: Callable[..., str], tmp_path: Path
     ) as process:  # fmt: skip
         wait_for(lambda: list(runs.glob("small/*/run_0/checkpoints/last.ckpt")), process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=200)
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[-1] == f"train.py: stopped; go on with: python train.py --resume {runs}/small/latest"
 
 
-def wait_for(done: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 100) -> None:
+def wait_for(done: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 200) -> None:
     until = time.monotonic() + seconds
     while not done():
         assert process.poll() is None, process.stderr and process.stderr.read()

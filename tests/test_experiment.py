@@ -83,14 +83,14 @@ def test_a_stopped_run_ends_bit_equal_to_one_that_was_not(
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )  # fmt: skip
-    table, deadline = None, time.monotonic() + 120
+    table, deadline = None, time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
         table = next((tmp_path / "cut").glob("small/*/run_0/log/metrics.csv"), None)
         if table is not None and len(table.read_text().splitlines()) >= 3:
             break
         time.sleep(0.005)
     process.send_signal(stop)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=200)
     assert process.returncode == (-signal.SIGKILL if stop == signal.SIGKILL else 130), said
     group = find(tmp_path / "cut" / "small" / "latest")
     assert isinstance(group, Group)

@@ -5,8 +5,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import torch
 from finished_run import finish, settings
 from PIL import Image
 
-from zdd import benchmarking, cli, coldstart, contenders, examine, files, plugins, race, tables
+from zdd import bench, benchmarking, cli, coldstart, contenders, examine, files, plugins, race, tables
 from zdd.benchmarking import Wish, benchmark
 from zdd.errors import ZddError
 from zdd.export.graph import Whole
@@ -99,9 +97,8 @@ def test_every_figure_that_was_promised_is_there(raced: tuple[RunDir, dict[str, 
         assert plot.width > 800
 
 
-def test_from_file_to_verdict_takes_longer_than_the_model_alone(raced: tuple[RunDir, dict[str, Any]]) -> None:
-    for row in raced[1]["rows"]:
-        assert row["end_to_end"]["p50_ms"] > row["model"]["1"]["p50_ms"]
+def test_from_file_to_verdict_takes_longer_than_reading_alone(raced: tuple[RunDir, dict[str, Any]]) -> None:
+    # Both in the same rounds; the model alone had its own, and another load of the machine.
     assert raced[1]["reading"]["read small/run_0"]["p50_ms"] < rows(raced[1])["eager"]["end_to_end"]["p50_ms"]
 
 
@@ -182,25 +179,15 @@ def test_an_engine_that_is_not_there_says_how_it_is_made(run: RunDir, capsys: py
     assert not run.benchmark.exists()
 
 
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as workers:
-        yield workers
-
-
-def test_an_engine_that_fills_its_outputs_later_is_not_timed(
-    run: RunDir, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    score = np.zeros(1, np.float32)
-
-    def work(pixels: np.ndarray) -> None:  # type: ignore[type-arg]
-        time.sleep(0.02)
-        score[:] = pixels.mean()
+def test_an_engine_that_fills_its_outputs_later_is_not_timed(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    score, due = np.zeros(1, np.float32), list[float]()
 
     def queue(pixels: np.ndarray) -> dict[str, Any]:  # type: ignore[type-arg]
-        pool.submit(work, pixels)
+        due.append(pixels.mean())
         return {"score": score}
 
+    # The device is done while somebody waits: by the real clock a busy machine could be later than any wait.
+    monkeypatch.setattr(bench.time, "sleep", lambda _: score.fill(due.pop()) if due else None)
     monkeypatch.setitem(contenders.LIVE, "channels_last", lambda *_: queue)
     result = benchmark([run.path], Wish(**vars(SHORT) | {"engines": ("eager", "channels_last")}))
     assert "does not synchronise" in rows(result)["channels_last"]["error"]

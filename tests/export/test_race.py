@@ -130,8 +130,8 @@ def test_the_plot_reaches_from_number_to_number_and_names_a_front_where_there_is
 
 def test_a_process_that_hangs_or_dies_is_an_error(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coldstart, "CODE", "import time; time.sleep(60)")
-    monkeypatch.setattr(coldstart, "LIMIT_S", 0.5)
-    with pytest.raises(ZddError, match="gives no verdict"):
+    with monkeypatch.context() as patch, pytest.raises(ZddError, match="gives no verdict"):
+        patch.setattr(coldstart, "LIMIT_S", 0.5)
         coldstart.cold_start(run, "eager", Path("x.png"), threads=1)
     monkeypatch.setattr(coldstart, "CODE", "print('good', flush=True); raise SystemExit('out of memory')")
     with pytest.raises(ZddError, match="out of memory"):
