@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from zdd.data import dataset as datasets
 from zdd.errors import ZddError
 from zdd.examine import examine
 from zdd.rundir import Group, RunDir
-from zdd.trained import load_trained
+from zdd.trained import load_trained, save_trained
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +87,30 @@ def test_the_summary_and_the_groups_report(group: Group) -> None:
     assert page.count("Confusions of run_") == 4  # title and alternative text of either
 
 
+def test_a_run_that_is_tested_again_renews_what_its_group_says(group: Group, parts: Path, tmp_path: Path) -> None:
+    copy = Group(shutil.copytree(group.path, tmp_path / "copy"))
+    other = finish(RunDir(tmp_path / "other"), settings(parts), seed=5)  # as if run_1 had been trained anew
+    save_trained(copy.run(1), other)
+    figures = examine(copy.run(1).path, device="cpu")["runs"]["run_1"]
+    stale, summary = files.read_json(group.summary), files.read_json(copy.summary)
+    was, now = (each["test"]["auroc"] for each in (stale, summary))
+    assert now["values"] == [was["values"][0], figures["auroc"]] and now["values"] != was["values"]
+    mean = np.mean(now["values"])
+    assert f"| auroc | 2 | {mean:.4g} |" in copy.summary_text.read_text()
+    assert f">{mean:.4f}<" in copy.report.read_text() and f">{mean:.4f}<" not in group.report.read_text()
+    row = copy.report.read_text().split('href="run_1/report.html"')[1].split("</tr>")[0]
+    assert re.findall(r">(\d+)<", row)[-1] == "2"  # looks at the test images
+
+
 def test_each_look_at_the_test_images_is_counted(group: Group, tmp_path: Path) -> None:
     run = RunDir(shutil.copytree(group.run(0).path, tmp_path / "run_0"))
+    shutil.copy(group.plan, tmp_path)
     assert len(run.looks.read_text().splitlines()) == 1
     before = run.predictions.read_bytes()
     result = examine(run.path)
     assert set(result) == {"runs", "report"} and json.dumps(result, allow_nan=False)
     assert run.predictions.read_bytes() == before  # the same model and images give the same rows
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "run_0"]  # no report of an untested group
     assert files.read_json(run.report_json)["looks"] == 2
     assert "looked at 2 times" in run.report.read_text()
     assert "looked at" not in group.run(0).report.read_text().split("<h2>")[0]

@@ -48,8 +48,10 @@ def engine(run: RunDir) -> Path:
 
 
 @pytest.fixture(scope="module")
-def images(parts: Path) -> list[Path]:
-    return [parts / "test" / "crack", parts / "nowhere.png", parts / "test" / "dent mark"]
+def images(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    broken = tmp_path_factory.mktemp("broken") / "empty.png"
+    broken.touch()
+    return [parts / "test" / "crack", broken, parts / "test" / "dent mark"]
 
 
 def table(path: Path) -> list[dict[str, str]]:

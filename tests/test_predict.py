@@ -9,11 +9,14 @@ import pytest
 from finished_run import finish, finish_group, settings
 from PIL import Image
 
+from zdd import cli
 from zdd.errors import ZddError
 from zdd.examine import examine_run
 from zdd.predict import predict
+from zdd.predict import rows as predicted_rows
 from zdd.rows import find_images
 from zdd.rundir import Group, RunDir
+from zdd.trained import load_trained
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +46,18 @@ def test_predicting_says_what_testing_says(run: RunDir, tmp_path: Path) -> None:
 
 def test_a_bad_image_is_a_row_and_the_rest_is_judged(run: RunDir, parts: Path, tmp_path: Path) -> None:
     good = sorted((parts / "test" / "good").iterdir())
-    broken, torn, gone = tmp_path / "broken.png", tmp_path / "torn one.png", tmp_path / "gone.png"
+    broken, torn, empty = tmp_path / "broken.png", tmp_path / "torn one.png", tmp_path / "empty.png"
+    empty.touch()
     broken.write_bytes(b"this is no image")
     torn.write_bytes(good[0].read_bytes()[:200])
-    wanted = [good[0], broken, torn, *good[1:9], gone, good[9]]
+    wanted = [good[0], broken, torn, *good[1:9], empty, good[9]]
     result = predict(run.path, wanted, out=tmp_path / "said.csv")
     with (tmp_path / "said.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == [str(path) for path in wanted]
     errors = {row["image"]: row["error"] for row in rows if row["error"]}
-    assert list(errors) == [str(broken), str(torn), str(gone)]
-    assert "not an image" in errors[str(broken)] and "no such file" in errors[str(gone)]
+    assert list(errors) == [str(broken), str(torn), str(empty)]
+    assert "not an image" in errors[str(broken)] and "not an image" in errors[str(empty)]
     assert all(row["score"] == "" and row["verdict"] == "" for row in rows if row["error"])
     assert all(float(row["score"]) >= 0 and row["verdict"] for row in rows if not row["error"])
     assert (result["images"], result["errors"]) == (13, 3)
@@ -63,8 +67,27 @@ def test_a_bad_image_is_a_row_and_the_rest_is_judged(run: RunDir, parts: Path, t
 
 
 def test_a_batch_of_bad_images_only(run: RunDir, tmp_path: Path) -> None:
-    result = predict(run.path, [tmp_path / f"{i}.png" for i in range(9)], out=tmp_path / "said.jsonl")
+    for i in range(9):
+        (tmp_path / f"{i}.png").touch()
+    result = predict(run.path, [tmp_path], out=tmp_path / "said.jsonl")
     assert result["errors"] == 9 and all(row["error"] for row in lines(tmp_path / "said.jsonl"))
+
+
+def test_an_image_that_went_while_others_were_judged_is_a_row(run: RunDir, parts: Path, tmp_path: Path) -> None:
+    good = sorted((parts / "test" / "good").iterdir())[0]
+    said = list(predicted_rows(load_trained(run), [tmp_path / "gone.png", good]))
+    assert said[0]["error"].endswith("there is no such file") and said[1]["error"] is None and said[1]["verdict"]
+
+
+def test_a_name_that_was_mistyped_is_refused_before_anything_is_judged(
+    run: RunDir, parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "said.csv"
+    names = [str(parts / "test" / "good"), str(tmp_path / "prat.png"), str(tmp_path / "new parts")]
+    assert cli.main(None, ["predict", str(run.path), *names, "--out", str(out)]) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [f"zdd predict: {name}: there is no such file or folder" for name in names[1:]]
+    assert said.out == "" and not out.exists()
 
 
 def test_every_kind_of_image_is_read(run: RunDir, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`zdd benchmark`: the engines of finished runs against each other, in turns, on the same images and threads."""
 
 import math
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -193,18 +194,19 @@ def _fresh(racer: Racer, threads: int, device: str) -> dict[str, Any]:
 def _messages(rows: list[dict[str, Any]], described: dict[str, Any], subjects: list[Subject], wish: Wish) -> list[str]:
     """What must be known before the figures are believed."""
     lines = [machine.busy(described)]
-    longer = f"zdd benchmark {' '.join(str(subject.run.path) for subject in subjects)} --seconds"
+    longer = f"zdd benchmark {' '.join(shlex.quote(str(subject.run.path)) for subject in subjects)} --seconds"
     timed = [row for row in rows if not row["error"]]
     lines += [f"{row['title']}: {row['error']}" for row in rows if row["error"]]
     lines += [f"{row['title']}: {row['cold_error']}" for row in timed if row.get("cold_error")]
+    unstable = []
     for row in timed:
         each = {f"batch {batch}": one for batch, one in row["model"].items()} | {"end to end": row["end_to_end"]}
         lines += [f"{row['title']}, {name}: {one['fault']}" for name, one in each.items() if one["fault"]]
-        shaky = [name for name, one in each.items() if not one["stable"]]
-        if shaky:
-            lines.append(
-                f"{row['title']}: unstable ({', '.join(shaky)}); give it longer: {longer} {2 * wish.seconds:g}"
-            )
+        if shaky := [name for name, one in each.items() if not one["stable"]]:
+            unstable.append(f"{row['title']} ({'all' if len(shaky) == len(each) else ', '.join(shaky)})")
+    if unstable:
+        known = "medians not yet known to 2 %, unstable"
+        lines.append(f"{known}: {', '.join(unstable)}; give it longer: {longer} {2 * wish.seconds:g}")
     few = min(row["end_to_end"]["calls"] for row in timed)
     if few < Plan().least_calls:
         seconds = math.ceil(wish.seconds * Plan().least_calls / few)
@@ -216,5 +218,6 @@ def _messages(rows: list[dict[str, Any]], described: dict[str, Any], subjects: l
             lines.append(f"{subject.name}: judged rightly is a share of {judged} of the {of} test images")
     for subject in subjects if not wish.engines else []:
         if not contenders.exported(subject.run):
-            lines.append(f"{subject.name}: no engine was exported; make one with: zdd export {subject.run.path}")
+            path = shlex.quote(str(subject.run.path))
+            lines.append(f"{subject.name}: no engine was exported; make one with: zdd export {path} --engine onnx")
     return [line for line in lines if line]

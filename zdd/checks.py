@@ -6,7 +6,7 @@ from pydantic import ConfigDict, ValidationError
 
 from zdd import crosschecks, options
 from zdd.located import Key
-from zdd.plugins import REQUIRED, Option, available, nearest, one_of
+from zdd.plugins import REQUIRED, SAID, Option, available, nearest, one_of
 from zdd.plugins import unknown as unknown_plugin
 from zdd.settings import BACKBONES, Config, DatasetSettings, Grade, Rate, Section, Strict
 from zdd.wording import ABSENT, Mistake, mistakes, unknown
@@ -98,7 +98,7 @@ def plugin_section(kind: str, key: Key, given: Any, found: list[Mistake]) -> Sec
         return NOTHING
     name = section.get("name", ABSENT)
     if not isinstance(name, str):
-        found.append(Mistake((*key, "name"), name, f"must be the name of a {kind}; {one_of(known)}"))
+        found.append(Mistake((*key, "name"), name, f"must be the name of a {SAID.get(kind, kind)}; {one_of(known)}"))
     elif name in known:
         return Section(name=name, options=_options(kind, name, key, section, found))
     elif kind == "model" and name in BACKBONES:
@@ -207,7 +207,7 @@ def _grades(given: list[Any], found: list[Mistake]) -> list[Any]:
 
 def _not_taken(kind: str, name: str, option: str, known: tuple[str, ...]) -> str:
     others = [other for other, plugin in available(kind).items() if option in plugin.options]
-    text = unknown(option, known, f"the {kind} '{name}' takes no {option}")
+    text = unknown(option, known, f"the {SAID.get(kind, kind)} '{name}' takes no {option}")
     if others and not nearest(option, known):
         text += f" ({option} is a setting of {', '.join(others)})"
     return text.replace("there are: ", "it takes: ").replace("there are none", "it takes no settings")

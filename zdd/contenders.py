@@ -1,6 +1,7 @@
 """What is timed against each other: a run in torch, as it was trained, and the engines that it was exported to."""
 
 import copy
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,12 +80,12 @@ def _missing(run: RunDir, name: str) -> str:
     known = plugins.available("export")
     there = f"timed are {', '.join([*LIVE, *exported(run)])}"
     if engine not in known:
-        return f"{run.path}: there is no engine '{name}'; {there}; {plugins.one_of(known)} to export to"
+        return f"{run.path}: there is no engine '{name}'; {there}; to export, {plugins.one_of(known)}"
     found: list[Mistake] = []
     checks.plugin_section("export", ("engine",), {"name": engine, "precision": precision or "fp32"}, found)
     if found:
         return f"{run.path}: there is no engine '{name}' ({found[0].line('command line')}); {there}"
-    command = f"zdd export {run.path} --engine {engine} --precision {precision or 'fp32'}"
+    command = f"zdd export {shlex.quote(str(run.path))} --engine {engine} --precision {precision or 'fp32'}"
     return f"{run.path}: '{name}' was not exported yet; make it with: {command} ({there})"
 
 
@@ -93,7 +94,9 @@ def _read_back(run: RunDir, name: str, threads: int) -> tuple[Run, int | None, i
     stored = files.read_json(folder / "model.json")
     weights = files.read_json(run.model)["weights_sha256"]
     if stored["weights_sha256"] != weights:
-        command = f"zdd export {run.path} --engine {stored['engine']} --precision {stored['precision']}"
+        command = (
+            f"zdd export {shlex.quote(str(run.path))} --engine {stored['engine']} --precision {stored['precision']}"
+        )
         raise ZddError(f"an engine of other weights than the run's; make it anew with: {command}")
     runner = runtime.load(folder, threads=threads).runner
     return runner, runner.largest_batch, sum((folder / file).stat().st_size for file in stored["files"])

@@ -20,7 +20,7 @@ from zdd.records import Record
 from zdd.report import page_of_group, page_of_run, review
 from zdd.report.summarise import summarise
 from zdd.report.tested import Tested, write_predictions
-from zdd.rundir import RunDir, finished_runs
+from zdd.rundir import Group, RunDir, finished_runs
 from zdd.trained import Trained, load_trained
 
 EXPLAINED = 16  # test images of which the configuration's explainers show what they say
@@ -29,6 +29,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def examine(path: Path, *, device: str = "auto", ood: str | None = None) -> dict[str, Any]:
     """Test one run, or every finished run of a group and the summary over them.
+
+    A group that was tested before gets its summary and report anew, too, where one of its runs is tested alone.
 
     Args:
         path: A run, a group, or `<experiment>/latest`.
@@ -45,6 +47,7 @@ def examine(path: Path, *, device: str = "auto", ood: str | None = None) -> dict
     where = device_of(device)
     tested = {run.path.name: brief(examine_run(run, device=where, ood=ood)) for run in runs}
     if group is None:
+        _renew(Group(runs[0].path.parent))
         return {"runs": tested, "report": str(runs[0].report)}
     unfinished = [run.path.name for run in group.runs if not run.done]
     if unfinished:
@@ -53,6 +56,12 @@ def examine(path: Path, *, device: str = "auto", ood: str | None = None) -> dict
     page_of_group.write(group, summary)
     means = {name: row["mean"] for name, row in summary["test"].items()}
     return {"runs": tested, "mean": means, "summary": str(group.summary), "report": str(group.report)}
+
+
+def _renew(group: Group) -> None:
+    """Write a tested group's summary and report anew: the figures of one of its runs in them have changed."""
+    if group.plan.is_file() and group.report.is_file():
+        page_of_group.write(group, summarise(group))
 
 
 def examine_run(run: RunDir, *, device: str = "cpu", ood: str | None = None) -> Tested:

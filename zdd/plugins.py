@@ -31,6 +31,7 @@ FUNCTIONS = {
     "explain": "attribute",
     "export": "export",
 }  # the other kinds export the class named like the file
+SAID = {"export": "engine", "explain": "explainer"}  # what one is called; the others as their kind
 PACKAGE = Path(__file__).parent
 REQUIRED = object()  # the default of a setting that has none
 
@@ -123,7 +124,9 @@ def module(kind: str, name: str) -> ModuleType:
 def unknown(kind: str, name: str) -> str:
     """What to say where there is no plug-in of that name."""
     near = nearest(name, available(kind))
-    return f"there is no {kind} '{name}'; " + (f"did you mean '{near}'?" if near else one_of(available(kind)))
+    return f"there is no {SAID.get(kind, kind)} '{name}'; " + (
+        f"did you mean '{near}'?" if near else one_of(available(kind))
+    )
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:

@@ -161,9 +161,13 @@ def check_out(out: Path | None) -> None:
 def find_images(images: Sequence[Path]) -> list[Path]:
     """Files as they are named; of a folder every image in it, however deep, in sorted order, hidden ones left out.
 
+    What is named and there is tried, whatever it is: only a name that was mistyped is no row.
+
     Raises:
-        ZddError: If there is none, or a name is not UTF-8.
+        ZddError: If what was named is not there, if there is no image, or a name is not UTF-8.
     """
+    if missing := [path for path in images if not path.exists()]:
+        raise ZddError(*(f"{path}: there is no such file or folder" for path in missing))
     paths = [found for path in images for found in (_within(path) if path.is_dir() else [path])]
     if not paths:
         raise ZddError(f"no image in {', '.join(str(path) for path in images)}")

@@ -114,7 +114,7 @@ def test_a_file_that_is_cut_short_while_it_is_read_kills_no_process(
     monkeypatch.setattr("zdd.data.cache.os.fstat", lambda number: whole)  # cut just after this look
     process = multiprocessing.get_context("fork").Process(target=_nothing_is_there, args=(cache,))
     process.start()
-    process.join(60)
+    process.join(200)
     assert process.exitcode == 0
 
 
@@ -176,7 +176,7 @@ def test_processes_may_share_it(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(200)
         assert worker.exitcode == 0
     assert all(same(new(tmp_path).get(i), pixels(i)) for i in range(N))
     assert [p.suffix for p in tmp_path.iterdir()] == [".images"]  # nothing half-made is left

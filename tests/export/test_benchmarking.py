@@ -5,8 +5,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,11 @@ import torch
 from finished_run import finish, settings
 from PIL import Image
 
-from zdd import benchmarking, cli, coldstart, contenders, examine, files, plugins, race
+from zdd import bench, benchmarking, cli, coldstart, contenders, examine, files, plugins, race, tables
 from zdd.benchmarking import Wish, benchmark
 from zdd.errors import ZddError
 from zdd.export.graph import Whole
+from zdd.report import speed
 from zdd.rundir import RunDir
 from zdd.trained import Trained, load_trained
 
@@ -98,9 +97,8 @@ def test_every_figure_that_was_promised_is_there(raced: tuple[RunDir, dict[str, 
         assert plot.width > 800
 
 
-def test_from_file_to_verdict_takes_longer_than_the_model_alone(raced: tuple[RunDir, dict[str, Any]]) -> None:
-    for row in raced[1]["rows"]:
-        assert row["end_to_end"]["p50_ms"] > row["model"]["1"]["p50_ms"]
+def test_from_file_to_verdict_takes_longer_than_reading_alone(raced: tuple[RunDir, dict[str, Any]]) -> None:
+    # Both in the same rounds; the model alone had its own, and another load of the machine.
     assert raced[1]["reading"]["read small/run_0"]["p50_ms"] < rows(raced[1])["eager"]["end_to_end"]["p50_ms"]
 
 
@@ -135,8 +133,18 @@ def test_the_report_shows_it(raced: tuple[RunDir, dict[str, Any]]) -> None:
     page = raced[0].report.read_text()
     assert "<h2>Speed</h2>" in page
     assert "onnx-fp32" in page
+    assert "On the front" in page
     examine.examine_run(raced[0])  # tested anew: the section stays
     assert "<h2>Speed</h2>" in raced[0].report.read_text()
+
+
+def test_the_table_says_what_the_front_is(
+    raced: tuple[RunDir, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables.speed(raced[1])
+    assert "front: no other engine is both as fast" in capsys.readouterr().err
+    tables.speed(raced[1] | {"rows": raced[1]["rows"][:1]})
+    assert "front" not in capsys.readouterr().err
 
 
 def test_an_engine_of_other_weights_is_not_timed(raced: tuple[RunDir, dict[str, Any]], run: RunDir) -> None:
@@ -171,25 +179,15 @@ def test_an_engine_that_is_not_there_says_how_it_is_made(run: RunDir, capsys: py
     assert not run.benchmark.exists()
 
 
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as workers:
-        yield workers
-
-
-def test_an_engine_that_fills_its_outputs_later_is_not_timed(
-    run: RunDir, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    score = np.zeros(1, np.float32)
-
-    def work(pixels: np.ndarray) -> None:  # type: ignore[type-arg]
-        time.sleep(0.02)
-        score[:] = pixels.mean()
+def test_an_engine_that_fills_its_outputs_later_is_not_timed(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    score, due = np.zeros(1, np.float32), list[float]()
 
     def queue(pixels: np.ndarray) -> dict[str, Any]:  # type: ignore[type-arg]
-        pool.submit(work, pixels)
+        due.append(pixels.mean())
         return {"score": score}
 
+    # The device is done while somebody waits: by the real clock a busy machine could be later than any wait.
+    monkeypatch.setattr(bench.time, "sleep", lambda _: score.fill(due.pop()) if due else None)
     monkeypatch.setitem(contenders.LIVE, "channels_last", lambda *_: queue)
     result = benchmark([run.path], Wish(**vars(SHORT) | {"engines": ("eager", "channels_last")}))
     assert "does not synchronise" in rows(result)["channels_last"]["error"]
@@ -225,6 +223,8 @@ def test_runs_are_compared_and_named_apart(parts: Path, tmp_path: Path, run: Run
     assert all(row["end_to_end"]["times_eager"] == 1 for row in result["rows"])  # each against its own
     assert len({row["test_hash"] for row in result["rows"]}) == 1
     assert not any("different test images" in message for message in result["messages"])
+    (unstable,) = [message for message in result["messages"] if "give it longer" in message]  # one command for all
+    assert all(f"{name} (" in unstable for name in rows(result))
     assert second.benchmark.is_file()
     assert run.benchmark.is_file()
 
@@ -238,7 +238,8 @@ def test_what_breaks_the_measurement_is_said(run: RunDir, monkeypatch: pytest.Mo
     assert f"for more: {again} " in messages
     assert "judged rightly is a share of 5 of the 31 test images" in messages
     assert "no engine was exported" in messages
-    assert "zdd export" in messages
+    assert "<td>eager</td>" in speed.section(run) and "ront" not in speed.section(run)  # what is alone beats nothing
+    assert f"zdd export {run.path} --engine onnx" in messages
 
 
 @pytest.mark.parametrize(

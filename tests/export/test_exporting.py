@@ -149,7 +149,7 @@ def test_int8_by_the_command_line(run: RunDir, capfd: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("wish", "line"),
     [
-        (("onx",), "there is no export 'onx'; did you mean 'onnx'?"),
+        (("onx",), "there is no engine 'onx'; did you mean 'onnx'?"),
         (("onnx", ("precision=fp64",)), r"engine.precision = \"fp64\" \(command line\): must be"),
         (("onnx", ("opset=3",)), "engine.opset"),
         (("onnx", ("precision",)), "--set precision: wants KEY=VALUE"),

@@ -100,10 +100,38 @@ def test_what_failed_or_must_not_be_believed_is_not_on_the_front() -> None:
     assert [each["title"] for each in found if each["pareto"]] == ["fast", "right", "of other images"]
 
 
+@pytest.mark.parametrize(
+    ("engines", "ticks", "named"),
+    [
+        ({"onnx-fp32": (2.43, 1.0)}, ["2", "5"], ["onnx-fp32"]),  # alone it is on no front
+        ({"eager": (10.2, 1.0), "onnx-fp32": (2.43, 1.0)}, ["2", "5", "10", "20"], ["eager", "onnx-fp32", "front"]),
+        (
+            {"eager": (2400, 0.5), "onnx-fp32": (940, 1.0)},
+            ["500", "1000", "2000", "5000"],
+            ["eager", "onnx-fp32", "front"],
+        ),
+    ],
+)
+def test_the_plot_reaches_from_number_to_number_and_names_a_front_where_there_is_one(
+    engines: dict[str, tuple[float, float]], ticks: list[str], named: list[str]
+) -> None:
+    rows = [
+        {"title": name, "engine": name, "run": "a", "error": None, "test_hash": "a",
+         "end_to_end": {"p50_ms": ms, "fault": None}, "accuracy": {"balanced_accuracy": right}}
+        for name, (ms, right) in engines.items()
+    ]  # fmt: skip
+    axes = speed._axes(speed.marked(rows))
+    axes.figure.canvas.draw()
+    assert [label.get_text() for label in axes.get_xticklabels()] == ticks
+    assert axes.get_xlim() == (float(ticks[0]), float(ticks[-1]))
+    assert [text.split(":")[0] for text in axes.get_legend_handles_labels()[1]] == named
+    assert max(float(label.get_text()) for label in axes.get_yticklabels()) <= 100 < axes.get_ylim()[1]
+
+
 def test_a_process_that_hangs_or_dies_is_an_error(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coldstart, "CODE", "import time; time.sleep(60)")
-    monkeypatch.setattr(coldstart, "LIMIT_S", 0.5)
-    with pytest.raises(ZddError, match="gives no verdict"):
+    with monkeypatch.context() as patch, pytest.raises(ZddError, match="gives no verdict"):
+        patch.setattr(coldstart, "LIMIT_S", 0.5)
         coldstart.cold_start(run, "eager", Path("x.png"), threads=1)
     monkeypatch.setattr(coldstart, "CODE", "print('good', flush=True); raise SystemExit('out of memory')")
     with pytest.raises(ZddError, match="out of memory"):

@@ -1,13 +1,13 @@
 """An engine at work without torch: the rows of `zdd predict` on the run, and nothing that was meddled with."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,10 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def test_the_same_rows_as_those_of_the_run(run: RunDir, folder: Path, parts: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.png"
+    broken, empty = tmp_path / "broken.png", tmp_path / "empty.png"
     broken.write_bytes(b"no image")
-    images = [parts / "test", broken, tmp_path / "gone.png"]  # 31 images, no multiple of a batch
+    empty.touch()
+    images = [parts / "test", broken, empty]  # 31 images, no multiple of a batch
     one = predict.predict(run.path, images, out=tmp_path / "run.jsonl", device="cpu")
     other = runtime.predict(folder, images, out=tmp_path / "engine.jsonl")
     assert one | {"run": "", "out": ""} == other | {"run": "", "out": ""} and one["errors"] == 2
@@ -90,22 +91,28 @@ def test_it_works_and_starts_quickly_where_nothing_of_torch_is(
         f"code = cli.main(None, ['predict', {str(folder)!r}, {str(image)!r}])\n"
         f"print(sorted(name for name in {BLOCKED!r} if sys.modules[name] is not None), code)"
     )
-    before = os.times()
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    after = os.times()
+    said, took_s = timed(code)
     first, summary, last = said.stdout.splitlines()
     assert last == "[] 0", said.stderr
     assert json.loads(first)["verdict"] in ("good", "defective") and json.loads(summary)["images"] == 1
-    # The processor's time, for tests run side by side; on a machine of its own that is how long it takes.
-    took = after.children_user + after.children_system - before.children_user - before.children_system
-    assert took < 2
+    if took_s >= 2:  # a slow machine: then by what the libraries alone take on it
+        library = {"onnx": "onnxruntime"}.get(name, name)
+        assert took_s < 4 * timed(f"import numpy, PIL.Image, {library}")[1]
+
+
+def timed(code: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    """Run it, and get the processor's time: tests run side by side, on a machine of its own it takes as long."""
+    before = os.times()
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    after = os.times()
+    return said, after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def test_what_was_meddled_with_is_refused(copy: Path) -> None:
     about = files.read_json(copy / "model.json")
     for change, line in (
         ({"format": 2}, "not an engine of format 1"),
-        ({"engine": "onyx"}, "there is no export 'onyx'"),
+        ({"engine": "onyx"}, "there is no engine 'onyx'"),
         ({"outputs": ["score"]}, "the engine says score, label, probability"),
         ({"files": {"model.onnx": "0" * 64}}, r"model\.onnx: not the file that model\.json names"),
         ({"files": {"model.bin": "0" * 64}}, r"model\.bin: there is no such file; copy the whole folder"),
@@ -150,6 +157,8 @@ def test_mistakes_are_those_of_predict(folder: Path, tmp_path: Path) -> None:
         runtime.predict(folder, [tmp_path], out=tmp_path / "said.txt")
     with pytest.raises(ZddError, match="no image in"):
         runtime.predict(folder, [tmp_path], out=None)
+    with pytest.raises(ZddError, match=r"prat\.png: there is no such file or folder"):
+        runtime.predict(folder, [tmp_path, tmp_path / "prat.png"], out=None)
 
 
 class Fixed:
@@ -214,12 +223,13 @@ def test_many_images_are_judged_by_several_threads_at_once_and_nothing_changes(
     images[5:5] = [broken] * 5  # more than a call takes: one of its calls has nothing to judge
     one, many = runtime.load(folder), runtime.load(folder, images=len(images))
     assert (one.at_once, many.at_once) == (1, 3) and many.batch <= 4 < one.batch
-    threads = set[str]()
+    threads, calls, together = set[str](), itertools.count(), threading.Barrier(3, timeout=60)
     say = type(many).say
 
     def watched(self: runtime.Engine, pixels: Any) -> Any:
         threads.add(threading.current_thread().name)
-        time.sleep(0.01)  # so that one thread can't do it all
+        if next(calls) < 3:
+            together.wait()  # none goes on before three are at work
         return say(self, pixels)
 
     expected = list(one.rows(images))

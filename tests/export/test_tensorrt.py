@@ -107,7 +107,11 @@ def test_without_a_gpu_one_line_says_what_is_missing_and_how_to_get_it(whole: Wh
     with pytest.raises(ZddError) as error:
         tensorrt.export(whole, example(), tmp_path)
     (line,) = error.value.lines
-    assert "needs a CUDA GPU" in line and "pip install tensorrt" in line and "openvino" in line
+    assert (
+        "needs a CUDA GPU" in line
+        and "pip install tensorrt" in line
+        and "zdd export RUN --engine onnx, or openvino" in line
+    )
     assert list(tmp_path.iterdir()) == []
 
 

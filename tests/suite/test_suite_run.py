@@ -137,18 +137,25 @@ def test_steps_are_done_once(tmp_path: Path, pictures: Path, here: list[list[lis
 
 
 def test_a_cell_that_is_still_at_work_is_waited_for(tmp_path: Path) -> None:
-    lock, said = tmp_path / ".one.lock", []
+    lock, said = tmp_path / ".one.lock", list[str]()
     holder = subprocess.Popen(
         [
             sys.executable,
             "-c",
-            f"import fcntl,time; f=open({str(lock)!r},'a'); fcntl.flock(f,2); print(1,flush=True); time.sleep(2)",
+            f"import fcntl; f=open({str(lock)!r},'a'); fcntl.flock(f,2); print(1,flush=True); input()",
         ],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    assert holder.stdout is not None and holder.stdout.readline() == b"1\n"
-    with cell._alone(lock, Children(said.append)):
-        assert holder.wait(5) == 0
+    assert holder.stdin is not None and holder.stdout is not None and holder.stdout.readline() == b"1\n"
+
+    def say(text: str) -> None:
+        said.append(text)
+        assert holder.poll() is None  # it holds the lock until it is told that somebody waits
+        holder.communicate(b"\n", timeout=60)
+
+    with cell._alone(lock, Children(say)):
+        assert holder.returncode == 0
     assert said == ["one: another process is still at work on it; waiting"]
 
 
@@ -156,14 +163,13 @@ def test_a_stop_ends_the_children(tmp_path: Path) -> None:
     children = Children(print)
     code: list[int] = []
     listen = "signal.signal(2, signal.default_int_handler)"  # a suite in the background would ignore it
-    sleep = [sys.executable, "-c", f"import signal, time; {listen}; time.sleep(60)"]
+    sleep = [sys.executable, "-c", f"import signal, time; {listen}; print(6 * 7, flush=True); time.sleep(200)"]
     thread = threading.Thread(target=lambda: code.append(children.run(sleep, tmp_path / "log", 1, 0)))
     thread.start()
-    while not children._living:
-        time.sleep(0.01)
-    time.sleep(0.3)
+    while not (tmp_path / "log").is_file() or "\n42\n" not in (tmp_path / "log").read_text():
+        time.sleep(0.01)  # until it listens
     children.stop()
-    thread.join(10)
+    thread.join(60)
     assert code and code[0] != 0
     assert children.run(sleep, tmp_path / "log", 1, 0) == 130  # nothing is begun any more
 

@@ -57,7 +57,7 @@ def gpu() -> Gpu:
         built = f"torch {torch.__version__} sees none" if torch.version.cuda else "this torch is built without CUDA"
         raise ZddError(
             f"TensorRT needs a CUDA GPU, and {built}; run this on a machine with an NVIDIA GPU, its driver and: {HOW};"
-            " here, take --engine onnx or openvino"
+            " here, take zdd export RUN --engine onnx, or openvino"
         )
     major, minor = torch.cuda.get_device_capability()
     return Gpu(torch.cuda.get_device_name(), f"{major}.{minor}", str(torch.version.cuda), "cuda")

@@ -1,9 +1,11 @@
 """What every chart of a report is drawn on: colours, style, axes without display or state, SVG."""
 
 import io
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -24,11 +26,31 @@ def new_axes(width: float = WIDE, height: float = HIGH) -> Axes:
     return Canvas(figsize=(width, height), layout="constrained").add_subplot()
 
 
-def by_factors(axes: Axes, which: Literal["x", "y"] = "x") -> None:
-    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 of each power of ten: more would overlap."""
-    axes.set(**{f"{which}scale": "log"})
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+def by_factors(axes: Axes) -> None:
+    """Make the x-axis logarithmic, with plain numbers at 1, 2 and 5 of each power of ten: more would overlap.
+
+    Call it last: it reaches from one of these numbers to another, so that what was drawn lies between two of them.
+    """
+    axes.set_xscale("log")
+    _plain(axes.xaxis)
+    low, high = np.array(axes.dataLim.intervalx) * (0.95, 1.05)
+    if low <= high:  # something was drawn
+        powers = np.arange(np.floor(np.log10(low)), np.floor(np.log10(high)) + 2)
+        numbers = np.outer(10.0**powers, (1, 2, 5)).ravel()
+        on = numbers[np.searchsorted(numbers, low, "right") - 1 : np.searchsorted(numbers, high) + 1]
+        axes.set_xticks(on)
+        axes.set_xlim(on[0], on[-1])
+
+
+def counts(axes: Axes) -> None:
+    """Make the y-axis that of counts from one on: logarithmic, with plain numbers at 1, 2 and 5."""
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.7)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    _plain(axes.yaxis)
+
+
+def _plain(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from zdd import weighted
-from zdd.report.canvas import DEFECT, GOOD, INK, SOFT, STYLE, WIDE, by_factors, new_axes, svg
+from zdd.report.canvas import DEFECT, GOOD, INK, SOFT, STYLE, WIDE, counts, new_axes, svg
 from zdd.report.tested import Tested
 
 POINTS = 400  # at most, on a curve
@@ -36,8 +36,7 @@ def scores(tested: Tested) -> str:
         for of, colour, name in ((~defective, GOOD, "good"), (defective, DEFECT, "defective")):
             axes.hist(score[of], edges, color=colour, alpha=0.35, label=f"{name} ({of.sum()})")
             axes.hist(score[of], edges, color=colour, histtype="step", linewidth=1.4)
-        by_factors(axes, "y")
-        axes.set_ylim(bottom=0.7)
+        counts(axes)
         axes.locator_params(axis="x", nbins=6)  # numbers of five digits would overlap
         _threshold(axes, tested)
         axes.set(xlabel="score (higher: more likely defective)", ylabel="images (logarithmic)")

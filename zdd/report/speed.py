@@ -17,8 +17,13 @@ from zdd.rundir import RunDir
 
 Row = dict[str, Any]
 DOTS_PER_INCH = 150
-COLOURS = (GOOD, DEFECT, "#117733", "#882255", "#999933", INK, "#44AA99", "#CC6677")  # of the runs
+COLOURS = (GOOD, DEFECT, "#117733", "#882255", "#999933", "#88CCEE", "#44AA99", "#CC6677")  # of the runs
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")  # of the engines
+HEAD = [
+    "Engine", "Judged rightly", "Median", "p99", "p99.9", "Slowest", "Model alone", "Images/s", "Cold start",
+    "Memory", "File", "On the front",
+]  # fmt: skip
+BELOW = ["", "of all images", *["ms"] * 5, "", "s", "MiB", "MB"]  # so short that no column is out of sight
 
 
 def marked(rows: list[Row]) -> list[Row]:
@@ -49,39 +54,39 @@ def section(run: RunDir) -> str:
         plot = svg(_axes(result["rows"]))
     caption = (
         "Each engine's median time from a file on disk to a verdict, and the share of test images judged rightly (mean "
-        "of the classes). On the line are the engines that no other beats in both; a difference of a few images means "
-        "nothing."
+        "of the classes); a difference of a few images means nothing."
     )
+    timed = [row for row in result["rows"] if not row["error"]]
+    shown = None if len(timed) > 1 else -1  # columns: what is alone has nothing to beat
+    if len(timed) > 1:
+        caption += " On the line are the engines that no other beats in both."
     machine = result["machine"]
-    where = f"{machine['processor']}, {machine['threads']} threads, {machine['started_at'][:16].replace('T', ' ')}"
-    head = [
-        "Engine", "Median, ms", "p99, ms", "p99.9, ms", "Slowest, ms", "Model alone, ms", "Images/s", "Cold start, s",
-        "Memory, MiB", "File, MB", "Judged rightly (95 % interval)", "On the front",
-    ]  # fmt: skip
-    rows = [cells(row) for row in result["rows"] if not row["error"]]
+    where = f"{machine['processor']}, threads: {machine['threads']}, {machine['started_at'][:16].replace('T', ' ')}"
+    body, numbers = [cells(row)[:shown] for row in timed], range(1, len(HEAD) - 1)
+    table = style.table(HEAD[:shown], body, numbers=numbers, raw=(1,), below=BELOW[:shown])
     return (
         f"<h2>Speed</h2><p class=sub>{style.escape(where)}</p>{style.caution(result['messages'])}"
-        + style.table(head, rows, numbers=range(1, len(head) - 1))
+        + table
         + style.chart("Accuracy beside speed", plot, caption)
     )
 
 
 def cells(row: Row) -> list[str]:
-    """A row's figures as texts: as in `section`'s head."""
-    whole, cold = row["end_to_end"], row.get("cold") or {}
+    """A row's figures as texts, as in HEAD; the second is HTML."""
+    whole, cold, right = row["end_to_end"], row.get("cold") or {}, row["accuracy"]
     alone = next(iter(row["model"].values()), None)
     most = max((each["images_per_s"] for each in row["model"].values()), default=None)
     times = [whole[key] for key in ("p50_ms", "p99_ms", "p99_9_ms", "max_ms")]
     rest = [cold.get("cold_start_s"), cold.get("peak_mib")]
     return [
         row["title"],
+        f"{percent(right['accuracy'])}<br><small>{' to '.join(map(percent, right['interval']))}</small>",
         *(f"{value:.2f}" for value in times),
         "" if alone is None else f"{alone['p50_ms']:.2f}",
         "" if most is None else f"{most:.0f}",
         "" if rest[0] is None else f"{rest[0]:.2f}",
         "" if rest[1] is None else f"{rest[1]:.0f}",
         f"{row['file_mb']:.1f}",
-        f"{percent(row['accuracy']['accuracy'])} ({' to '.join(map(percent, row['accuracy']['interval']))})",
         "yes" if row["pareto"] else "",
     ]
 
@@ -92,25 +97,34 @@ def _axes(rows: list[Row]) -> Axes:
     for row in on:
         colour = COLOURS[runs.index(row["run"]) % len(COLOURS)]
         mark = MARKS[engines.index(row["engine"]) % len(MARKS)]
-        edge = INK if row.get("pareto") else "white"
+        front = len(on) > 1 and row.get("pareto")
+        edge, above = (INK, 4) if front else ("white", 3)
         axes.scatter(
-            _ms(row), 100 * _right(row), s=80, c=colour, marker=mark, edgecolors=edge, linewidths=1.4, zorder=3
+            _ms(row), 100 * _right(row), s=80, c=colour, marker=mark, edgecolors=edge, linewidths=1.4, zorder=above
         )
     _name(axes, on, runs, engines)
-    fronts = [sorted((_ms(row), 100 * _right(row)) for row in of if row.get("pareto")) for of in _by_images(rows)]
-    for number, front in enumerate(fronts):
-        label = "front: nothing beats these" if number == 0 else None
-        axes.plot(*zip(*front, strict=True), color=INK, linestyle="--", linewidth=1, label=label)
+    if len(on) > 1:
+        _fronts(axes, rows)
     if on:
         right = [100 * _right(row) for row in on]
-        low, high = max(-1.0, min(right) - 1.5), min(100.4, max(right) + 1.5)
-        axes.set_yticks([tick for tick in MaxNLocator().tick_values(low, high) if tick <= 100])  # room above, no figure
+        margin = max(1.5, 0.06 * (max(right) - min(right)))  # no mark is cut off
+        low = min(right) - margin
+        high = min(max(right) + margin, 100 + 0.06 * (100 - low))  # room above 100 %, no figure
+        axes.set_yticks([tick for tick in MaxNLocator(steps=[1, 2, 5, 10]).tick_values(low, high) if 0 <= tick <= 100])
         axes.set_ylim(low, high)
     by_factors(axes)
     axes.set(
         xlabel="ms from file to verdict, median (logarithmic)", ylabel="test images judged rightly, mean of classes, %"
     )
     return axes
+
+
+def _fronts(axes: Axes, rows: list[Row]) -> None:
+    line: Any = {"color": INK, "linestyle": "--", "linewidth": 1}
+    for on in _by_images(rows):
+        axes.plot(*zip(*sorted((_ms(row), 100 * _right(row)) for row in on if row.get("pareto")), strict=True), **line)
+    edge: Any = {"markerfacecolor": "none", "markersize": 8, "markeredgewidth": 1.4}
+    axes.plot([], [], marker="o", label="front: nothing beats these", **line, **edge)
 
 
 def _name(axes: Axes, on: list[Row], runs: list[str], engines: list[str]) -> None:
