@@ -39,7 +39,8 @@ def _risk(uncertainty: Floats, wrong: NDArray[np.bool_]) -> str:
         axes.plot(100 * coverage[at], 100 * best[at], color=GOOD, linestyle="--", label="if each mistake were known")
         axes.plot(100 * coverage[at], 100 * risk[at], color=DEFECT, label="by this model's certainty")
         axes.set(xlabel="share of images judged, the surest, %", ylabel="of those judged wrongly, %")
-        axes.set(xlim=(0, 102), ylim=(0, max(1.0, 105 * float(risk.max()))))
+        top = max(1.0, 105 * float(risk.max()))
+        axes.set(xlim=(0, 102), ylim=(-0.03 * top, top))  # without a mistake the lines are at 0, and seen there
         return svg(axes)
 
 

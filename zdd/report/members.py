@@ -6,6 +6,7 @@ import numpy as np
 
 from zdd.report import certainty, style
 from zdd.report.sections import NAMES
+from zdd.report.words import times
 
 COMPARED = (
     "accuracy", "balanced_accuracy", "f1", "defect_recall", "false_alarm_rate", "auroc", "auroc_macro", "brier", "ece",
@@ -54,7 +55,7 @@ def reproduce(report: dict[str, Any]) -> str:
         ["Trained with", report["environment"].get("command", "not known")],
         ["Tested with", f"python test.py {group} --ensemble"],
         ["Members", ", ".join(report["members"])],
-        ["Test split looked at", f"{report['looks']} times by the ensemble, this one included"],
+        ["Test split looked at", f"{times(report['looks'])} by the ensemble, this one included"],
     ]
     links = " ".join(
         f'<a href="../{style.escape(name)}/report.html">{style.escape(name)}</a>' for name in report["members"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from zdd.report import defects, style
 from zdd.report.pictures import embed
-from zdd.report.words import percent
+from zdd.report.words import percent, times
 
 SHARES = (
     "recall",
@@ -191,7 +191,7 @@ def reproduce(report: dict[str, Any]) -> str:
         ["Commit of zdd", commit],
         ["Python and packages", f"Python {environment.get('python', '')}; {versions}"],
         ["Machine", ", ".join(str(part) for part in machine if part)],
-        ["Test split looked at", f"{report['looks']} times, this one included"],
+        ["Test split looked at", f"{times(report['looks'])}, this one included"],
     ]
     settings = style.escape(json.dumps(config, indent=2, ensure_ascii=False))
     again = (

@@ -44,6 +44,11 @@ def percent(share: float | None) -> str:
     return f"{text.removesuffix('.0') if share in (0.0, 1.0) else text} %"
 
 
+def times(n: int) -> str:
+    """How often: "once", "5 times"."""
+    return "once" if n == 1 else f"{n} times"
+
+
 def certainty(uncertainty: float) -> str:
     """0.0704 -> '0.930': 1 - uncertainty, never rounded up to 1."""
     return f"{1 - uncertainty if uncertainty <= 0 else min(1 - uncertainty, 0.999):.3f}"
@@ -148,7 +153,7 @@ def cautions(tested: Tested, pairs: int) -> list[str]:
     found = []
     if pairs:
         found.append(
-            f"{pairs} pairs of images that are the same, or nearly, lie in two different splits: "
+            f"{pairs} pair{'s' * (pairs > 1)} of images that are the same, or nearly, lie in two different splits: "
             "these figures are better than new parts will give. The pairs are listed under Data."
         )
     if tested.looks > 1:
