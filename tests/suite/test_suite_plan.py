@@ -128,6 +128,18 @@ def test_a_set_of_the_users_takes_the_place_of_the_drawn_one(tmp_path: Path) -> 
             r"parts\.a\.steps\.0\.variant = \"gradcam\".*did you mean 'grad_cam'",
         ),
         (
+            {"parts": {"a": {}}, "steps": ["test", {"name": "speed", "engines": ["eager", "eagr"]}]},
+            r"^steps\.1\.engines = \"eagr\" \(.*s\.json:1\): there is no engine 'eagr'; did you mean 'eager'\?$",
+        ),
+        (
+            {"parts": {"a": {"steps": [{"name": "speed", "engines": ["onnx-fp23"]}]}}},
+            r"^parts\.a\.steps\.0\.engines = .* there is no engine 'onnx-fp23' \(its precision must be one of \"fp32\"",
+        ),
+        (
+            {"parts": {"a": {"steps": [{"name": "speed", "engines": ["onnx"]}]}}},
+            "there is no engine 'onnx'; did you mean 'onnx-fp32'",
+        ),
+        (
             {"parts": {"a": {}}, "data": {**DATA, "s": {"make": "synthesise", "of": "real", "train_ratio": 0.5}}},
             r"data\.s: how many images",
         ),

@@ -11,12 +11,13 @@ from typing import Any
 from zdd import config, layers
 from zdd.config import Loaded
 from zdd.errors import ZddError
+from zdd.export.names import misspelt
 from zdd.located import Branch, Key, Leaf, branch, plain
 from zdd.plugins import available, nearest, one_of, unknown
 from zdd.report import certainty, defects, sections
 from zdd.suite import form
 from zdd.suite.data import Source
-from zdd.suite.form import Explain, Form, Place, Step
+from zdd.suite.form import Explain, Form, Place, Speed, Step
 
 FIGURES = {**sections.NAMES, **certainty.NAMES, **defects.NAMES}  # those that have a name on the report's page
 UNNAMED = re.compile(r"[^\w.+-]+")  # what a folder is better not called
@@ -118,12 +119,15 @@ def part_of(shelf: Shelf, node: Branch, name: str) -> Part:
 
 
 def _check_names(place: Place, at: Key, given: form.Part, steps: Sequence[Step], figures: Sequence[str]) -> None:
-    """What would be found out after the last training only: explainers, and figures that are not spelt right."""
+    """What would be found out after the last training only: explainers, engines and figures that are not spelt right."""
     for number, step in enumerate(steps):
+        key = (*(at if given.steps is not None else ()), "steps", number)
         for name in step.variant if isinstance(step, Explain) else ():
             if name not in available("explain"):
-                key = (*(at if given.steps is not None else ()), "steps", number, "variant")
-                place.wrong(key, name, unknown("explain", name))
+                place.wrong((*key, "variant"), name, unknown("explain", name))
+        for name in step.engines if isinstance(step, Speed) else ():
+            if why := misspelt(name):
+                place.wrong((*key, "engines"), name, why)
     for name in figures:  # only what is nearly a known one: of others a method may have its own
         word = name.partition("/")[0].removeprefix("ood_")
         near = None if word in (*FIGURES, *certainty.OOD) else nearest(word, FIGURES)
