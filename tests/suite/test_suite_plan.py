@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from small_suites import planned, write
 
-from zdd import config
+from zdd import cli, config, files
 from zdd.errors import ZddError
 from zdd.suite import form
 from zdd.suite.parts import distinct
@@ -154,6 +154,29 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, changed: dict[str, 
 def test_a_part_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ZddError, match=r"--only 1A: s has no such part; did you mean '1a'"):
         planned(write(tmp_path / "s.json", data=DATA, parts={"1a": {}}), tmp_path / "runs", only=("1A",))
+
+
+def test_another_suite_of_the_same_name_does_not_go_on_with_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = {"a": {"grid": {"epochs": [3]}}}
+    mine = write(tmp_path / "one/s.json", data=DATA, parts=parts)
+    record = tmp_path / "runs/suites/s/suite.json"
+    files.write_json(record, {"file": planned(mine, tmp_path / "runs").file})
+    write(mine, data=DATA, parts={"a": {"grid": {"epochs": [4]}}})
+    assert planned(mine, tmp_path / "runs").cells[0].loaded.config.epochs == 4  # one's own file may be edited
+    copy, other = (write(tmp_path / name / "s.json", data=DATA, parts=parts) for name in ("copy", "other"))
+    assert planned(copy, tmp_path / "runs")  # as it was run, at another place
+    write(other, data=DATA, parts={"a": {"grid": {"epochs": [5]}}})
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(None, ["suite", str(other), "--runs", str(tmp_path / "runs")]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"zdd suite: {other}: {record.parent} is of another suite of this name, {mine}; rename the file or name another "
+        f"--runs (if it is the same suite, moved and edited: delete {record})"
+    ]
+    assert cli.main(None, ["suite", str(mine), str(other), "--runs", str(tmp_path / "empty")]) == 2
+    assert capsys.readouterr().err == f"zdd suite: {mine} and {other}: two suites of this name; rename one\n"
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_suite_or_an_experiment_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,7 @@ def test_a_suite_goes_on_where_it_was(tmp_path: Path, pictures: Path, here: list
     result = run.run(planned(path, tmp_path), tmp_path, jobs=1)
     folder = tmp_path / "suites/s"
     assert words(here) == [["train", "test"], ["train", "test"]] and not result["failed"]
+    assert files.read_json(folder / "suite.json")["file"] == {"path": str(path), "sha256": files.sha256(path)}
     assert [path.name for path in sorted(folder.iterdir())] == [
         "cells", "plots", "runs", "suite.json", "table.csv", "table.md", "table.tex",
     ]  # fmt: skip

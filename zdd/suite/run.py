@@ -209,6 +209,7 @@ def _note(state: _State) -> None:
         {
             "suite": state.suite.name,
             "about": state.suite.about,
+            "file": state.suite.file,
             "asked": state.suite.asked,
             "data": {name: source.section for name, source in state.suite.sources.items()},
             "parts": {part.name: _cells(state, part) for part in state.suite.parts},
