@@ -145,6 +145,4 @@ def _line(error: Exception) -> str:
     return text.strip().split("\n")[0] or type(error).__name__
 
 
-LIVE: dict[str, Callable[[Trained, str], Run]] = dict(
-    zip(names.LIVE, (_eager, _channels_last, _compiled), strict=True)
-)
+LIVE: dict[str, Callable[[Trained, str], Run]] = dict(zip(names.LIVE, (_eager, _channels_last, _compiled), strict=True))

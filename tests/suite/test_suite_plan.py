@@ -171,8 +171,8 @@ def test_another_suite_of_the_same_name_does_not_go_on_with_the_first(
     before = sorted(tmp_path.rglob("*"))
     assert cli.main(None, ["suite", str(other), "--runs", str(tmp_path / "runs")]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        f"zdd suite: {other}: {record.parent} is of another suite of this name, {mine}; rename the file or name another "
-        f"--runs (if it is the same suite, moved and edited: delete {record})"
+        f"zdd suite: {other}: {record.parent} is of another suite of this name, {mine}; rename the file or name "
+        f"another --runs (if it is the same suite, moved and edited: delete {record})"
     ]
     assert cli.main(None, ["suite", str(mine), str(other), "--runs", str(tmp_path / "empty")]) == 2
     assert capsys.readouterr().err == f"zdd suite: {mine} and {other}: two suites of this name; rename one\n"

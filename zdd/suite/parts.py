@@ -119,7 +119,7 @@ def part_of(shelf: Shelf, node: Branch, name: str) -> Part:
 
 
 def _check_names(place: Place, at: Key, given: form.Part, steps: Sequence[Step], figures: Sequence[str]) -> None:
-    """What would be found out after the last training only: explainers, engines and figures that are not spelt right."""
+    """What would be found out after the last training only: explainers, engines and figures that are misspelt."""
     for number, step in enumerate(steps):
         key = (*(at if given.steps is not None else ()), "steps", number)
         for name in step.variant if isinstance(step, Explain) else ():
