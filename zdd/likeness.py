@@ -67,9 +67,10 @@ def judge(folder: Path, *, network: str = "mobilenet_v2", device: str = "cpu") -
     seen = [_look(eye, part, device, f"looking at {name}") for name, part in vars(images).items()]
     train, held, made = seen
     kin, kin_held = _kin(images.made, images.train), np.zeros((len(images.held), len(images.train)), bool)
+    same_part = _same_part(images.train)
     if len(images.held) < FEWEST:
-        held, kin_held = train, _same_part(images.train)
-    found = memorised.memory(train, held, made, kin, kin_held)
+        held, kin_held = train, same_part
+    found = memorised.memory(train, held, made, kin, kin_held, same_part)
     result = {
         "network": eye.about,
         "held_out": "training images, left out part by part" if held is train else "validation images",

@@ -19,8 +19,9 @@ from zdd.features import Sight
 
 # Whoever lies nearer to a training image than this is a near copy. Of the median distance of held-out images:
 NEAR = 0.5
-# Or, where these all lie at about one distance, of the least, but not above NEAREST medians: an image that is merely
-# smooth, the mean of all, lies at 0.71 medians from images that differ by noise.
+# Or, where real images all lie at about one distance, of the least, but not above NEAREST medians: an image that is
+# merely smooth, the mean of all, lies at 0.71 medians from images that differ by noise. Training images of other parts
+# count as well there: few held-out ones can't tell that no two parts look alike.
 LEAST, NEAREST = 0.8, 0.65
 # Of the distance between images that were turned, mirrored and brought to one brightness and contrast: a copy is hardly
 # anything away then, so that less than NEAR keeps apart parts that look alike.
@@ -55,7 +56,7 @@ class Memory:
     alarms: tuple[str, ...]
 
 
-def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools) -> Memory:
+def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools, same_part: Bools) -> Memory:
     """Look for training images among the synthetic ones.
 
     Three distances are taken, since each is blind to something: between the network's features (noise looks far, a
@@ -69,6 +70,7 @@ def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools) 
         kin: (M, N) whether a synthetic image says itself that it was made from that training image, or from one of
             the same part: it may lie near then, but not be a copy.
         kin_held: (H, N) whether a held-out image shows the same part; those pairs say nothing.
+        same_part: (N, N) whether two training images show the same part, each with itself.
     """
     pairs = [
         (_distances(made.features, train.features), _distances(held.features, train.features)),
@@ -78,8 +80,10 @@ def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools) 
     near, expected = np.zeros(len(made.small), bool), np.zeros(len(held.small), bool)
     all_kin = np.all(kin, axis=1, keepdims=True)
     nearest = np.where(kin & ~all_kin, np.inf, pairs[0][0]).argmin(axis=1)
-    for (own, others), limit_of in zip(pairs, (_limit, _limit, _limit_turned), strict=True):
-        limit = limit_of(_least(others, kin_held))
+    apart = [_least(_distances(each, each), same_part) for each in (train.features, _flat(train))]
+    for (own, others), among in zip(pairs, (*apart, None), strict=True):
+        least = _least(others, kin_held)
+        limit = _limit_turned(least) if among is None else _limit(least, among)
         fresh = (_least(own, kin) < limit) & ~near
         nearest = np.where(fresh, np.where(kin, np.inf, own).argmin(axis=1), nearest)
         near |= fresh
@@ -152,10 +156,16 @@ def _limit_turned(least: NDArray[np.float64]) -> float:
     return min(TURNED * _middle(least), LEAST * float(least.min()))
 
 
-def _limit(least: NDArray[np.float64]) -> float:
-    """The distance below which an image is a near copy, by those of held-out images; 0 where there are none."""
+def _limit(least: NDArray[np.float64], among: NDArray[np.float64]) -> float:
+    """The distance below which an image is a near copy, by those of held-out images; 0 where there are none.
+
+    Args:
+        least: (H,) of held-out images to the nearest training image.
+        among: (N,) of training images to the nearest of another part.
+    """
     middle = _middle(least)
-    return max(NEAR * middle, min(LEAST * float(least.min()), NEAREST * middle)) if middle else 0.0
+    nearest = float(min(least.min(), among.min()))
+    return max(NEAR * middle, min(LEAST * nearest, NEAREST * middle)) if middle else 0.0
 
 
 def _middle(least: NDArray[np.float64]) -> float:
