@@ -71,7 +71,7 @@ def strangers(one: Sight, other: Sight) -> memorised.Bools:
 
 def find(made: Sight, train: Sight, held: Sight, kin: memorised.Bools | None = None) -> memorised.Memory:
     kin = strangers(made, train) if kin is None else kin
-    return memorised.memory(train, held, made, kin, strangers(held, train), np.eye(len(train.small), dtype=bool))
+    return memorised.memory(train, held, made, kin, strangers(held, train), np.arange(len(train.small)))
 
 
 def mixed(made: Sight, train: Sight, n: int, far: float = 0.0) -> Sight:
@@ -156,8 +156,8 @@ def test_a_whole_set_that_leans_on_training_images_is_told() -> None:
 
 def test_nothing_held_out_is_said() -> None:
     train = sight(5, 1)
-    all_one = np.ones((5, 5), bool)
-    found = memorised.memory(train, train, sight(6, 2), strangers(sight(6, 2), train), all_one, all_one)
+    made, one_part = sight(6, 2), np.zeros(5, int)
+    found = memorised.memory(train, train, made, strangers(made, train), np.ones((5, 5), bool), one_part)
     assert found.figures["n_held_out"] == 0 and "no real image can be held out" in found.alarms[0]
     json.dumps(found.figures, allow_nan=False)
 

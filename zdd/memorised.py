@@ -29,6 +29,7 @@ TURNED = 0.25
 NEARER = 0.9  # share of (synthetic, held-out) pairs of which the synthetic one lies nearer: as a whole too near
 FAINT = 2.0  # grey levels of deviation below which an image shows nothing
 SAME = 1  # grey levels by which small pictures of one and the same image may differ
+MANY = 1000  # training images that are held against the others, one in so many of a large set: distances take memory
 SURE = 0.01  # of the binomial test, where held-out images have near copies, too
 FEWEST = 20  # images of either sort before they are compared as a whole
 
@@ -56,7 +57,7 @@ class Memory:
     alarms: tuple[str, ...]
 
 
-def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools, same_part: Bools) -> Memory:
+def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools, part: NDArray[np.int64]) -> Memory:
     """Look for training images among the synthetic ones.
 
     Three distances are taken, since each is blind to something: between the network's features (noise looks far, a
@@ -70,7 +71,7 @@ def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools, 
         kin: (M, N) whether a synthetic image says itself that it was made from that training image, or from one of
             the same part: it may lie near then, but not be a copy.
         kin_held: (H, N) whether a held-out image shows the same part; those pairs say nothing.
-        same_part: (N, N) whether two training images show the same part, each with itself.
+        part: (N,) which part each training image shows.
     """
     pairs = [
         (_distances(made.features, train.features), _distances(held.features, train.features)),
@@ -80,8 +81,7 @@ def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools, 
     near, expected = np.zeros(len(made.small), bool), np.zeros(len(held.small), bool)
     all_kin = np.all(kin, axis=1, keepdims=True)
     nearest = np.where(kin & ~all_kin, np.inf, pairs[0][0]).argmin(axis=1)
-    apart = [_least(_distances(each, each), same_part) for each in (train.features, _flat(train))]
-    for (own, others), among in zip(pairs, (*apart, None), strict=True):
+    for (own, others), among in zip(pairs, (*_among(train, part), None), strict=True):
         least = _least(others, kin_held)
         limit = _limit_turned(least) if among is None else _limit(least, among)
         fresh = (_least(own, kin) < limit) & ~near
@@ -149,6 +149,13 @@ def _in_one_light(seen: Sight) -> NDArray[np.float64]:
     grey -= grey.mean(axis=(1, 2), keepdims=True)
     lit: NDArray[np.float64] = grey / np.maximum(grey.std(axis=(1, 2), keepdims=True), FAINT)
     return lit
+
+
+def _among(train: Sight, part: NDArray[np.int64]) -> list[NDArray[np.float64]]:
+    """Of training images, to the nearest of another part: by the network, and by what is very small."""
+    some = np.linspace(0, len(part) - 1, min(len(part), MANY)).astype(int)
+    same = part[some, None] == part[None]
+    return [_least(_distances(each[some], each), same) for each in (train.features, _flat(train))]
 
 
 def _limit_turned(least: NDArray[np.float64]) -> float:
