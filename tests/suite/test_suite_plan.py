@@ -62,6 +62,13 @@ def test_a_cell_of_two_parts_gets_the_steps_of_both(tmp_path: Path) -> None:
     assert [[step.name for step in steps[cell.key]] for cell in suite.parts[0].cells] == [["test"], ["test", "explain"]]
 
 
+def test_a_model_that_judges_nothing_is_trained_and_no_more(tmp_path: Path) -> None:
+    gan = {"model": {"name": "gan"}, "early_limit": 0, "scheduler": None}
+    suite = small(tmp_path, {"grid": {"n": {"draws": gan, "judges": {}}}})
+    draws, judges = suite.cells
+    assert steps_of(suite)[draws.key] == [] and [step.name for step in steps_of(suite)[judges.key]] == ["test"]
+
+
 def test_fast_replaces_axes_and_recipes_and_keeps_their_order(tmp_path: Path) -> None:
     fast = {"base": {"epochs": 1}, "parts": {"a": {"grid": {"seed": [9]}}}}
     path = write(

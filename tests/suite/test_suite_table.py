@@ -11,6 +11,7 @@ from scipy.stats import ttest_ind
 from small_suites import planned, write
 
 from zdd import stats
+from zdd.rundir import RunDir
 from zdd.suite import compare, plots, table, written
 from zdd.suite.parts import Part
 from zdd.suite.plan import Suite
@@ -109,6 +110,13 @@ def test_a_cell_without_runs_stands_in_the_table(part: Part) -> None:
     found = [*results(part, ACCURACY)[:3], Result(part.cells[3], {"val": {}, "test": {}}, {"val": {}, "test": {}}, {})]
     _, body = table.cells(part, table.rows(part, found), "test")
     assert body[3][:4] == ["alike", "0", "0", "no run"]
+
+
+def test_runs_without_figures_are_runs(part: Part) -> None:
+    none: dict[str, dict[str, list[float]]] = {"val": {}, "test": {}}
+    drawn = Result(part.cells[3], none, {"val": {}, "test": {}}, {}, runs=(RunDir(Path("run_0")),))
+    _, body = table.cells(part, table.rows(part, [*results(part, ACCURACY)[:3], drawn]), "test")
+    assert body[3][:4] == ["alike", "1", "0", "none"]
 
 
 def test_a_baseline_that_failed_is_said(part: Part) -> None:
