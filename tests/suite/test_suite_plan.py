@@ -62,6 +62,12 @@ def test_a_cell_of_two_parts_gets_the_steps_of_both(tmp_path: Path) -> None:
     assert [[step.name for step in steps[cell.key]] for cell in suite.parts[0].cells] == [["test"], ["test", "explain"]]
 
 
+def test_a_part_without_steps_has_none(tmp_path: Path) -> None:
+    parts = {"a": {"steps": []}, "b": {}}
+    suite = planned(write(tmp_path / "s.json", data=DATA, parts=parts, steps=["test"]), tmp_path / "runs")
+    assert [[step.name for step in part.steps] for part in suite.parts] == [[], ["test"]]
+
+
 def test_a_model_that_judges_nothing_is_trained_and_no_more(tmp_path: Path) -> None:
     gan = {"model": {"name": "gan"}, "early_limit": 0, "scheduler": None}
     suite = small(tmp_path, {"grid": {"n": {"draws": gan, "judges": {}}}})
@@ -146,6 +152,14 @@ def test_a_set_of_the_users_takes_the_place_of_the_drawn_one(tmp_path: Path) -> 
             {"parts": {"a": {"steps": [{"name": "speed", "engines": ["onnx"]}]}}},
             "there is no engine 'onnx'; did you mean 'onnx-fp32'",
         ),
+        (
+            {"parts": {"a": {"steps": [{"name": "speed", "engines": []}]}}},
+            r"steps\.0\.engines = \[\].*name one or more",
+        ),
+        ({"parts": {"a": {}}, "figures": []}, r"^figures = \[\] \(.*s\.json:1\): must name one or more"),
+        ({"parts": {"a/b": {}}}, r'^parts = "a/b" .*names a folder: letters, digits'),
+        ({"parts": {"a": {}}, "data": {"../r": {"use": {}}}}, r'^data = "\.\./r" .*names a folder'),
+        ({"parts": {"a": {"grid": {"n": {"..": {}}}}}}, r'^parts\.a\.grid = "\.\." .*a cell\'s name names a folder'),
         (
             {"parts": {"a": {}}, "data": {**DATA, "s": {"make": "synthesise", "of": "real", "train_ratio": 0.5}}},
             r"data\.s: how many images",

@@ -17,6 +17,7 @@ from PIL import Image
 from small_suites import BASE, inside, planned, two_classes, write
 
 from zdd import cli, files
+from zdd.rundir import RunDir
 from zdd.suite import cell, run
 from zdd.suite.cell import Children
 
@@ -146,6 +147,15 @@ def test_steps_are_done_once(tmp_path: Path, pictures: Path, here: list[list[lis
     here.clear()
     run.run(planned(path, tmp_path), tmp_path, jobs=1)
     assert here == []
+
+
+def test_what_the_configuration_explains_is_not_explained_again(tmp_path: Path) -> None:
+    steps = [{"name": "explain"}]
+    parts = {"a": {"set": {"explain": ["saliency"]}, "steps": steps}, "b": {"steps": steps}}
+    suite = planned(write(tmp_path / "s.json", data=data(tmp_path), parts=parts), tmp_path)
+    files.write_json(tmp_path / "explain/saliency/about.json", {})
+    said = [cell._explained(RunDir(tmp_path), part.steps[0], part.cells[0]) for part in suite.parts]
+    assert said == [True, False]
 
 
 def test_a_cell_that_is_still_at_work_is_waited_for(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def commands(cell: Cell, desk: Desk, steps: Sequence[Step]) -> list[list[str]]:
     for step in steps:
         if step.name == "test" and not (whole and all(map(_tested, runs))):
             words.append(["test", where])
-        elif isinstance(step, Explain) and not (whole and all(_explained(run, step) for run in runs)):
+        elif isinstance(step, Explain) and not (whole and all(_explained(run, step, cell) for run in runs)):
             variants = ["--variant", *step.variant] if step.variant else []
             words.append(["explain", where, "--n", str(step.n), *variants])
     return words
@@ -122,8 +122,9 @@ def _tested(run: RunDir) -> bool:
     return run.metrics.is_file() and bool(files.read_json(run.metrics).get("test"))
 
 
-def _explained(run: RunDir, step: Explain) -> bool:
-    explainers = step.variant or ["integrated_gradients"]
+def _explained(run: RunDir, step: Explain, cell: Cell) -> bool:
+    configured = [section.name for section in cell.loaded.config.explain]
+    explainers = step.variant or configured or ["integrated_gradients"]  # as `zdd explain` takes them
     return all((run.path / "explain" / name / "about.json").is_file() for name in explainers)
 
 

@@ -12,7 +12,7 @@ from zdd.plugins import nearest, one_of
 from zdd.suite import form
 from zdd.suite.data import Source, sources
 from zdd.suite.form import Form, Place, Step
-from zdd.suite.parts import Cell, Part, Shelf, part_of
+from zdd.suite.parts import FOLDER, NAMED, Cell, Part, Shelf, part_of
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ def plan(path: Path, wish: Wish) -> Suite:
     assert whole is not None
     if not whole.parts:
         raise ZddError(f"parts = {{}} ({place.of(('parts',))}): must hold one part or more")
+    for section, names in (("parts", whole.parts), ("data", whole.data)):
+        for name in names:
+            if not NAMED.fullmatch(name):
+                place.wrong((section,), name, FOLDER)
     recipes = {name: form.recipe_of(place, name, recipe) for name, recipe in whole.data.items()}
     _check_only(path, wish, list(whole.parts))
     place.refuse()
