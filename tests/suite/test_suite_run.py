@@ -149,6 +149,20 @@ def test_steps_are_done_once(tmp_path: Path, pictures: Path, here: list[list[lis
     assert here == []
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["run_0 epoch 1/1", "next: zdd data gan", "zdd test: run_0: no"], "zdd test: run_0: no"),
+        (["  File x", "RuntimeError: out of memory"], "RuntimeError: out of memory"),
+        ([], ""),  # killed before it said anything
+    ],
+)
+def test_why_a_cell_failed_is_its_last_words_of_this_time(tmp_path: Path, lines: list[str], said: str) -> None:
+    log = tmp_path / "x.log"
+    log.write_text("\n".join(["$ zdd: [1]", "zdd test: an older mistake", "$ zdd: [2]", *lines]))
+    assert cell._why(log, 2, 0) == f"a step failed (exit code 2): {said} ({log})"
+
+
 def test_what_the_configuration_explains_is_not_explained_again(tmp_path: Path) -> None:
     steps = [{"name": "explain"}]
     parts = {"a": {"set": {"explain": ["saliency"]}, "steps": steps}, "b": {"steps": steps}}
