@@ -71,7 +71,7 @@ def strangers(one: Sight, other: Sight) -> memorised.Bools:
 
 def find(made: Sight, train: Sight, held: Sight, kin: memorised.Bools | None = None) -> memorised.Memory:
     kin = strangers(made, train) if kin is None else kin
-    return memorised.memory(train, held, made, kin, strangers(held, train))
+    return memorised.memory(train, held, made, kin, strangers(held, train), np.arange(len(train.small)))
 
 
 def mixed(made: Sight, train: Sight, n: int, far: float = 0.0) -> Sight:
@@ -136,6 +136,17 @@ def test_where_held_out_images_are_near_copies_too_as_many_are_no_alarm() -> Non
     assert not near and many
 
 
+def test_parts_that_look_alike_in_training_are_no_copies_of_each_other() -> None:
+    train, made = sight(100, 1), sight(30, 3)
+    twin = 0.65 * train.features[1] + 0.35 * train.features[0]  # another part, much like the second
+    alike = Sight(torch.cat((train.features[:99], twin[None])), train.small)
+    like = Sight(torch.cat((twin[None] + 0.01, made.features[1:])), made.small)  # made from it, and as much like that
+    kin = strangers(like, alike)
+    kin[0, 99] = True
+    assert find(like, alike, sight(10, 2), kin).alarms == ()
+    assert find(like, train, sight(10, 2)).near.nonzero()[0].tolist() == [0]  # where no real parts are alike
+
+
 def test_a_whole_set_that_leans_on_training_images_is_told() -> None:
     train, held = sight(100, 1), sight(40, 2)
     leaning = Sight(0.45 * sight(60, 3).features + 0.55 * train.features[:60], sight(60, 3).small)
@@ -145,7 +156,8 @@ def test_a_whole_set_that_leans_on_training_images_is_told() -> None:
 
 def test_nothing_held_out_is_said() -> None:
     train = sight(5, 1)
-    found = memorised.memory(train, train, sight(6, 2), strangers(sight(6, 2), train), np.ones((5, 5), bool))
+    made, one_part = sight(6, 2), np.zeros(5, int)
+    found = memorised.memory(train, train, made, strangers(made, train), np.ones((5, 5), bool), one_part)
     assert found.figures["n_held_out"] == 0 and "no real image can be held out" in found.alarms[0]
     json.dumps(found.figures, allow_nan=False)
 

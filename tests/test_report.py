@@ -305,3 +305,15 @@ def test_the_groups_page_names_images_that_several_runs_get_wrong(tmp_path: Path
     parse(page)
     assert "wrong in 3 of 3 runs" in page and "wrong in 2 of 3 runs" in page
     assert EVIL not in page and "On average over 3 runs: 77.8 % of the defects caught" in page  # 2/3, 2/3 and 1
+
+
+def test_the_page_of_a_single_run_speaks_of_one(tmp_path: Path) -> None:
+    tested = make(tmp_path / "exp" / "start" / "run_0", [0, 0, 1, 1], [0.1, 0.2, 0.3, 0.8])
+    stored = files.read_json(tested.run.metrics)
+    files.write_json(tested.run.metrics, stored | {"test": stored["val"]})
+    page_of_run.write(tested)
+    tested.run.finish()
+    group = Group(tmp_path / "exp" / "start")
+    page_of_group.write(group, summarise(group))
+    page = group.report.read_text()
+    assert "over one run" in page and "One run: 50.0 % of the defects caught" in page and "1 runs" not in page

@@ -12,18 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zdd import checks, files, plugins, runtime
+from zdd import files, runtime
 from zdd.errors import ZddError
+from zdd.export import names
 from zdd.export.graph import OUTPUTS, Whole
 from zdd.models.base import predict_batch
 from zdd.records import Prediction
 from zdd.rundir import RunDir
 from zdd.trained import Trained
-from zdd.wording import Mistake
 
 Said = dict[str, NDArray[Any]]
 Run = Callable[[NDArray[np.uint8]], Said]  # pixels (B, H, W, 3) -> outputs by name
-EAGER = "eager"  # what all others are compared with: torch as `zdd predict` runs it
+EAGER = names.LIVE[0]  # what all others are compared with: torch as `zdd predict` runs it
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,11 @@ def load(run: RunDir, trained: Trained, name: str, *, threads: int, device: str 
 
 
 def _missing(run: RunDir, name: str) -> str:
-    engine, _, precision = name.partition("-")
-    known = plugins.available("export")
     there = f"timed are {', '.join([*LIVE, *exported(run)])}"
-    if engine not in known:
-        return f"{run.path}: there is no engine '{name}'; {there}; to export, {plugins.one_of(known)}"
-    found: list[Mistake] = []
-    checks.plugin_section("export", ("engine",), {"name": engine, "precision": precision or "fp32"}, found)
-    if found:
-        return f"{run.path}: there is no engine '{name}' ({found[0].line('command line')}); {there}"
-    command = f"zdd export {shlex.quote(str(run.path))} --engine {engine} --precision {precision or 'fp32'}"
+    if why := names.misspelt(name):
+        return f"{run.path}: {why} ({there})"
+    engine, _, precision = name.partition("-")
+    command = f"zdd export {shlex.quote(str(run.path))} --engine {engine} --precision {precision}"
     return f"{run.path}: '{name}' was not exported yet; make it with: {command} ({there})"
 
 
@@ -153,8 +148,4 @@ def _line(error: Exception) -> str:
     return text.strip().split("\n")[0] or type(error).__name__
 
 
-LIVE: dict[str, Callable[[Trained, str], Run]] = {
-    EAGER: _eager,
-    "channels_last": _channels_last,
-    "compile": _compiled,
-}
+LIVE: dict[str, Callable[[Trained, str], Run]] = dict(zip(names.LIVE, (_eager, _channels_last, _compiled), strict=True))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
@@ -67,9 +68,10 @@ def judge(folder: Path, *, network: str = "mobilenet_v2", device: str = "cpu") -
     seen = [_look(eye, part, device, f"looking at {name}") for name, part in vars(images).items()]
     train, held, made = seen
     kin, kin_held = _kin(images.made, images.train), np.zeros((len(images.held), len(images.train)), bool)
+    part = _part(images.train)
     if len(images.held) < FEWEST:
-        held, kin_held = train, _same_part(images.train)
-    found = memorised.memory(train, held, made, kin, kin_held)
+        held, kin_held = train, part[:, None] == part[None]
+    found = memorised.memory(train, held, made, kin, kin_held, part)
     result = {
         "network": eye.about,
         "held_out": "training images, left out part by part" if held is train else "validation images",
@@ -178,7 +180,7 @@ def _kin(made: Sequence[Found], train: Sequence[Found]) -> memorised.Bools:
     Not where a whole list was learnt from: what is drawn after a class is not to be like any one of its images.
     """
     row = {one.path: i for i, one in enumerate(train)}
-    part = np.array([one.group or f"image {i}" for i, one in enumerate(train)])
+    part = _part(train)
     kin = np.zeros((len(made), len(train)), bool)
     for i, one in enumerate(made):
         for path in () if one.parent.endswith(LIST) else _named(one):
@@ -187,11 +189,9 @@ def _kin(made: Sequence[Found], train: Sequence[Found]) -> memorised.Bools:
     return kin
 
 
-def _same_part(train: Sequence[Found]) -> memorised.Bools:
-    """(N, N) which training images show the same part, themselves included."""
-    part = np.array([one.group or f"image {i}" for i, one in enumerate(train)])
-    same: memorised.Bools = part[:, None] == part[None]
-    return same
+def _part(train: Sequence[Found]) -> NDArray[np.int64]:
+    """(N,) the number of the part that each training image shows."""
+    return np.unique([one.group or f"image {i}" for i, one in enumerate(train)], return_inverse=True)[1]
 
 
 def _classes(images: _Images, seen: Sequence[Sight]) -> dict[str, Any]:

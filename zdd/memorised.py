@@ -19,8 +19,9 @@ from zdd.features import Sight
 
 # Whoever lies nearer to a training image than this is a near copy. Of the median distance of held-out images:
 NEAR = 0.5
-# Or, where these all lie at about one distance, of the least, but not above NEAREST medians: an image that is merely
-# smooth, the mean of all, lies at 0.71 medians from images that differ by noise.
+# Or, where real images all lie at about one distance, of the least, but not above NEAREST medians: an image that is
+# merely smooth, the mean of all, lies at 0.71 medians from images that differ by noise. Training images of other parts
+# count as well there: few held-out ones can't tell that no two parts look alike.
 LEAST, NEAREST = 0.8, 0.65
 # Of the distance between images that were turned, mirrored and brought to one brightness and contrast: a copy is hardly
 # anything away then, so that less than NEAR keeps apart parts that look alike.
@@ -28,6 +29,7 @@ TURNED = 0.25
 NEARER = 0.9  # share of (synthetic, held-out) pairs of which the synthetic one lies nearer: as a whole too near
 FAINT = 2.0  # grey levels of deviation below which an image shows nothing
 SAME = 1  # grey levels by which small pictures of one and the same image may differ
+MANY = 1000  # training images that are held against the others, one in so many of a large set: distances take memory
 SURE = 0.01  # of the binomial test, where held-out images have near copies, too
 FEWEST = 20  # images of either sort before they are compared as a whole
 
@@ -55,7 +57,7 @@ class Memory:
     alarms: tuple[str, ...]
 
 
-def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools) -> Memory:
+def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools, part: NDArray[np.int64]) -> Memory:
     """Look for training images among the synthetic ones.
 
     Three distances are taken, since each is blind to something: between the network's features (noise looks far, a
@@ -69,6 +71,7 @@ def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools) 
         kin: (M, N) whether a synthetic image says itself that it was made from that training image, or from one of
             the same part: it may lie near then, but not be a copy.
         kin_held: (H, N) whether a held-out image shows the same part; those pairs say nothing.
+        part: (N,) which part each training image shows.
     """
     pairs = [
         (_distances(made.features, train.features), _distances(held.features, train.features)),
@@ -78,8 +81,9 @@ def memory(train: Sight, held: Sight, made: Sight, kin: Bools, kin_held: Bools) 
     near, expected = np.zeros(len(made.small), bool), np.zeros(len(held.small), bool)
     all_kin = np.all(kin, axis=1, keepdims=True)
     nearest = np.where(kin & ~all_kin, np.inf, pairs[0][0]).argmin(axis=1)
-    for (own, others), limit_of in zip(pairs, (_limit, _limit, _limit_turned), strict=True):
-        limit = limit_of(_least(others, kin_held))
+    for (own, others), among in zip(pairs, (*_among(train, part), None), strict=True):
+        least = _least(others, kin_held)
+        limit = _limit_turned(least) if among is None else _limit(least, among)
         fresh = (_least(own, kin) < limit) & ~near
         nearest = np.where(fresh, np.where(kin, np.inf, own).argmin(axis=1), nearest)
         near |= fresh
@@ -147,15 +151,28 @@ def _in_one_light(seen: Sight) -> NDArray[np.float64]:
     return lit
 
 
+def _among(train: Sight, part: NDArray[np.int64]) -> list[NDArray[np.float64]]:
+    """Of training images, to the nearest of another part: by the network, and by what is very small."""
+    some = np.linspace(0, len(part) - 1, min(len(part), MANY)).astype(int)
+    same = part[some, None] == part[None]
+    return [_least(_distances(each[some], each), same) for each in (train.features, _flat(train))]
+
+
 def _limit_turned(least: NDArray[np.float64]) -> float:
     """As `_limit`; no held-out image lies below it."""
     return min(TURNED * _middle(least), LEAST * float(least.min()))
 
 
-def _limit(least: NDArray[np.float64]) -> float:
-    """The distance below which an image is a near copy, by those of held-out images; 0 where there are none."""
+def _limit(least: NDArray[np.float64], among: NDArray[np.float64]) -> float:
+    """The distance below which an image is a near copy, by those of held-out images; 0 where there are none.
+
+    Args:
+        least: (H,) of held-out images to the nearest training image.
+        among: (N,) of training images to the nearest of another part.
+    """
     middle = _middle(least)
-    return max(NEAR * middle, min(LEAST * float(least.min()), NEAREST * middle)) if middle else 0.0
+    nearest = float(min(least.min(), among.min()))
+    return max(NEAR * middle, min(LEAST * nearest, NEAREST * middle)) if middle else 0.0
 
 
 def _middle(least: NDArray[np.float64]) -> float:

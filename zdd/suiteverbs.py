@@ -16,11 +16,13 @@ def suite(args: Args) -> Result:
 
     wish = plan.Wish(args.runs, args.fast, args.n_runs, tuple(args.only), args.data, tuple(args.set))
     paths = [form.find(name) for name in args.suites]
-    suites = [path for path in paths if form.is_suite(path)]
-    single = [path for path in paths if path not in suites]
+    suites = list({path.resolve(): path for path in paths if form.is_suite(path)}.values())
+    single = [path for path in paths if not form.is_suite(path)]
     if single and (args.fast or args.only or args.data):
         raise ZddError(f"{single[0]}: is an experiment and no suite; --fast, --only and --data are for suites")
     planned = [(plan.plan(path, wish), False) for path in suites]
+    if twice := [path for path in suites if [one.stem for one in suites].count(path.stem) > 1]:
+        raise ZddError(f"{' and '.join(map(str, twice))}: two suites of this name; rename one")
     planned += [(plan.queue(single, wish), True)] if single else []
     from zdd.suite import run
 

@@ -272,6 +272,21 @@ def test_a_region_is_mirrored_only_where_it_may_be(tmp_path: Path, mirror: bool)
     assert seen == ({letter.tobytes(), letter[:, ::-1].tobytes()} if mirror else {letter.tobytes()})
 
 
+@pytest.mark.parametrize(("stroke", "parents"), [(130, ["bad", "good"]), (20, ["bad"])])
+def test_the_old_print_does_not_show_beside_a_pasted_one(tmp_path: Path, stroke: int, parents: list[str]) -> None:
+    plain = np.full((60, 60), 130, np.uint8)
+    good, bad, mask = plain.copy(), plain.copy(), np.zeros((60, 60), bool)
+    good[23:37, 12:48] = stroke  # 20: what is printed there is longer than what will be pasted on it
+    mask[22:38, 22:38], bad[26:34, 26:34] = True, 200
+    for name, pixels in (("good", good), ("bad", bad), ("mask", mask)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    source, clean = Found(str(tmp_path / "bad.png"), "bad", mask=str(tmp_path / "mask.png")), str(tmp_path / "good.png")
+    style = Style(turn=0, light=0, mirror=False)
+    made = regions.make(Job("bad", "bad", "train", 0, 0, False, source, (Found(clean, "good"),)), style)
+    assert [Path(path).stem for path in made.parents] == parents
+    assert made.picture.values.min() > 0.4 and made.picture.values.max() > 0.7  # 130 / 255 = 0.51, 200 / 255 = 0.78
+
+
 def test_a_region_that_fills_its_picture_is_none(tmp_path: Path) -> None:
     Image.new("L", (30, 30), 90).save(tmp_path / "a.png")
     Image.new("L", (30, 30), 255).save(tmp_path / "all.png")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from small_suites import planned, write
 
-from zdd import config
+from zdd import cli, config, files
 from zdd.errors import ZddError
 from zdd.suite import form
 from zdd.suite.parts import distinct
@@ -60,6 +60,19 @@ def test_a_cell_of_two_parts_gets_the_steps_of_both(tmp_path: Path) -> None:
     suite = planned(write(tmp_path / "s.json", data=DATA, parts=parts), tmp_path / "runs")
     steps = steps_of(suite)
     assert [[step.name for step in steps[cell.key]] for cell in suite.parts[0].cells] == [["test"], ["test", "explain"]]
+
+
+def test_a_part_without_steps_has_none(tmp_path: Path) -> None:
+    parts = {"a": {"steps": []}, "b": {}}
+    suite = planned(write(tmp_path / "s.json", data=DATA, parts=parts, steps=["test"]), tmp_path / "runs")
+    assert [[step.name for step in part.steps] for part in suite.parts] == [[], ["test"]]
+
+
+def test_a_model_that_judges_nothing_is_trained_and_no_more(tmp_path: Path) -> None:
+    gan = {"model": {"name": "gan"}, "early_limit": 0, "scheduler": None}
+    suite = small(tmp_path, {"grid": {"n": {"draws": gan, "judges": {}}}})
+    draws, judges = suite.cells
+    assert steps_of(suite)[draws.key] == [] and [step.name for step in steps_of(suite)[judges.key]] == ["test"]
 
 
 def test_fast_replaces_axes_and_recipes_and_keeps_their_order(tmp_path: Path) -> None:
@@ -128,6 +141,26 @@ def test_a_set_of_the_users_takes_the_place_of_the_drawn_one(tmp_path: Path) -> 
             r"parts\.a\.steps\.0\.variant = \"gradcam\".*did you mean 'grad_cam'",
         ),
         (
+            {"parts": {"a": {}}, "steps": ["test", {"name": "speed", "engines": ["eager", "eagr"]}]},
+            r"^steps\.1\.engines = \"eagr\" \(.*s\.json:1\): there is no engine 'eagr'; did you mean 'eager'\?$",
+        ),
+        (
+            {"parts": {"a": {"steps": [{"name": "speed", "engines": ["onnx-fp23"]}]}}},
+            r"^parts\.a\.steps\.0\.engines = .* there is no engine 'onnx-fp23' \(its precision must be one of \"fp32\"",
+        ),
+        (
+            {"parts": {"a": {"steps": [{"name": "speed", "engines": ["onnx"]}]}}},
+            "there is no engine 'onnx'; did you mean 'onnx-fp32'",
+        ),
+        (
+            {"parts": {"a": {"steps": [{"name": "speed", "engines": []}]}}},
+            r"steps\.0\.engines = \[\].*name one or more",
+        ),
+        ({"parts": {"a": {}}, "figures": []}, r"^figures = \[\] \(.*s\.json:1\): must name one or more"),
+        ({"parts": {"a/b": {}}}, r'^parts = "a/b" .*names a folder: letters, digits'),
+        ({"parts": {"a": {}}, "data": {"../r": {"use": {}}}}, r'^data = "\.\./r" .*names a folder'),
+        ({"parts": {"a": {"grid": {"n": {"..": {}}}}}}, r'^parts\.a\.grid = "\.\." .*a cell\'s name names a folder'),
+        (
             {"parts": {"a": {}}, "data": {**DATA, "s": {"make": "synthesise", "of": "real", "train_ratio": 0.5}}},
             r"data\.s: how many images",
         ),
@@ -142,6 +175,29 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, changed: dict[str, 
 def test_a_part_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ZddError, match=r"--only 1A: s has no such part; did you mean '1a'"):
         planned(write(tmp_path / "s.json", data=DATA, parts={"1a": {}}), tmp_path / "runs", only=("1A",))
+
+
+def test_another_suite_of_the_same_name_does_not_go_on_with_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = {"a": {"grid": {"epochs": [3]}}}
+    mine = write(tmp_path / "one/s.json", data=DATA, parts=parts)
+    record = tmp_path / "runs/suites/s/suite.json"
+    files.write_json(record, {"file": planned(mine, tmp_path / "runs").file})
+    write(mine, data=DATA, parts={"a": {"grid": {"epochs": [4]}}})
+    assert planned(mine, tmp_path / "runs").cells[0].loaded.config.epochs == 4  # one's own file may be edited
+    copy, other = (write(tmp_path / name / "s.json", data=DATA, parts=parts) for name in ("copy", "other"))
+    assert planned(copy, tmp_path / "runs")  # as it was run, at another place
+    write(other, data=DATA, parts={"a": {"grid": {"epochs": [5]}}})
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(None, ["suite", str(other), "--runs", str(tmp_path / "runs")]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"zdd suite: {other}: {record.parent} is of another suite of this name, {mine}; rename the file or name "
+        f"another --runs (if it is the same suite, moved and edited: delete {record})"
+    ]
+    assert cli.main(None, ["suite", str(mine), str(other), "--runs", str(tmp_path / "empty")]) == 2
+    assert capsys.readouterr().err == f"zdd suite: {mine} and {other}: two suites of this name; rename one\n"
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_suite_or_an_experiment_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from small_suites import BASE, inside, planned, two_classes, write
 
 from zdd import cli, files
+from zdd.rundir import RunDir
 from zdd.suite import cell, run
 from zdd.suite.cell import Children
 
@@ -61,6 +62,7 @@ def test_a_suite_goes_on_where_it_was(tmp_path: Path, pictures: Path, here: list
     result = run.run(planned(path, tmp_path), tmp_path, jobs=1)
     folder = tmp_path / "suites/s"
     assert words(here) == [["train", "test"], ["train", "test"]] and not result["failed"]
+    assert files.read_json(folder / "suite.json")["file"] == {"path": str(path), "sha256": files.sha256(path)}
     assert [path.name for path in sorted(folder.iterdir())] == [
         "cells", "plots", "runs", "suite.json", "table.csv", "table.md", "table.tex",
     ]  # fmt: skip
@@ -134,6 +136,29 @@ def test_steps_are_done_once(tmp_path: Path, pictures: Path, here: list[list[lis
     here.clear()
     run.run(planned(path, tmp_path), tmp_path, jobs=1)
     assert here == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["run_0 epoch 1/1", "next: zdd data gan", "zdd test: run_0: no"], "zdd test: run_0: no"),
+        (["  File x", "RuntimeError: out of memory"], "RuntimeError: out of memory"),
+        ([], ""),  # killed before it said anything
+    ],
+)
+def test_why_a_cell_failed_is_its_last_words_of_this_time(tmp_path: Path, lines: list[str], said: str) -> None:
+    log = tmp_path / "x.log"
+    log.write_text("\n".join(["$ zdd: [1]", "zdd test: an older mistake", "$ zdd: [2]", *lines]))
+    assert cell._why(log, 2, 0) == f"a step failed (exit code 2): {said} ({log})"
+
+
+def test_what_the_configuration_explains_is_not_explained_again(tmp_path: Path) -> None:
+    steps = [{"name": "explain"}]
+    parts = {"a": {"set": {"explain": ["saliency"]}, "steps": steps}, "b": {"steps": steps}}
+    suite = planned(write(tmp_path / "s.json", data=data(tmp_path), parts=parts), tmp_path)
+    files.write_json(tmp_path / "explain/saliency/about.json", {})
+    said = [cell._explained(RunDir(tmp_path), part.steps[0], part.cells[0]) for part in suite.parts]
+    assert said == [True, False]
 
 
 def test_a_cell_that_is_still_at_work_is_waited_for(tmp_path: Path) -> None:

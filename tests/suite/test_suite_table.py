@@ -11,8 +11,10 @@ from scipy.stats import ttest_ind
 from small_suites import planned, write
 
 from zdd import stats
-from zdd.suite import compare, plots, table
+from zdd.rundir import RunDir
+from zdd.suite import compare, plots, table, written
 from zdd.suite.parts import Part
+from zdd.suite.plan import Suite
 from zdd.suite.results import Cost, Result
 
 ACCURACY = {"zero": [0.5, 0.6, 0.7], "better": [0.9, 0.9, 0.93], "worse": [0.1, 0.2, 0.15], "alike": [0.4, 0.6, 0.77]}
@@ -110,6 +112,13 @@ def test_a_cell_without_runs_stands_in_the_table(part: Part) -> None:
     assert body[3][:4] == ["alike", "0", "0", "no run"]
 
 
+def test_runs_without_figures_are_runs(part: Part) -> None:
+    none: dict[str, dict[str, list[float]]] = {"val": {}, "test": {}}
+    drawn = Result(part.cells[3], none, {"val": {}, "test": {}}, {}, runs=(RunDir(Path("run_0")),))
+    _, body = table.cells(part, table.rows(part, [*results(part, ACCURACY)[:3], drawn]), "test")
+    assert body[3][:4] == ["alike", "1", "0", "none"]
+
+
 def test_a_baseline_that_failed_is_said(part: Part) -> None:
     none: dict[str, dict[str, list[float]]] = {"val": {}, "test": {}}
     found = [Result(part.cells[0], none, {"val": {}, "test": {}}, {}, failed="killed"), *results(part, ACCURACY)[1:]]
@@ -148,6 +157,14 @@ def test_one_table_in_three_forms(part: Part) -> None:
     assert r"better & 3 & 40 & 0.910 $\pm$ 0.017 & 0.867 to 0.953 & +0.310 (0.071 to 0.549) & gain" in latex
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_small_form_says_that_it_is_no_result(part: Part, tmp_path: Path, fast: bool) -> None:
+    suite = Suite("s", "about", {}, [part], {"fast": fast})
+    written.write(tmp_path, suite, [(part, results(part, ACCURACY))])
+    text = (tmp_path / "table.md").read_text()
+    assert ("the figures say nothing" in text) is fast and "\n\nabout\n\nMean over" in text
+
+
 def test_welch_without_scatter_has_no_interval() -> None:
     assert stats.welch(np.array([1.0, 1.0]), np.array([0.5, 0.5])) == (0.5, None, None)
     assert stats.welch(np.array([1.0]), np.array([0.5, 0.7])) == (pytest.approx(0.4), None, None)
@@ -170,6 +187,20 @@ def test_no_band_is_cut_off(part: Part) -> None:
     plots._panel(axes, "", [("x", one)], "val/accuracy", steep=False)
     low, high = axes.get_ylim()
     assert low < 0.5 - math.sqrt(0.5) and high > 0.5 + math.sqrt(0.5)  # beyond 0 and 1, where the band goes
+
+
+def test_a_single_epoch_is_seen(part: Part) -> None:
+    from matplotlib.figure import Figure
+
+    epochs = [[{"epoch": 0, "val/loss": 1.6104}]]
+    one = Result(part.cells[0], {"val": {}, "test": {}}, {"val": {}, "test": {}}, {}, epochs)
+    canvas = Figure()
+    axes = canvas.add_subplot()
+    plots._panel(axes, "", [("x", one)], "val/loss", steep=False)
+    canvas.draw_without_rendering()
+    assert axes.lines[0].get_marker() == "o"  # a line has no length there
+    assert [tick for tick in axes.get_xticks() if 0.9 < tick < 1.1] == [1]
+    assert axes.yaxis.get_offset_text().get_text() == ""
 
 
 def test_the_front() -> None:

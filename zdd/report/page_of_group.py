@@ -33,7 +33,7 @@ def page(group: Group, summary: dict[str, Any], reports: dict[str, dict[str, Any
     name = f"{group.path.parent.name} / {group.path.name}"
     return style.page(
         f"Test report: {name}",
-        f"<h1>Test report over {len(reports)} runs</h1><p class=sub>{style.escape(name)}</p>",
+        f"<h1>Test report over {_count(len(reports))}</h1><p class=sub>{style.escape(name)}</p>",
         _verdict(summary, reports),
         "<h2>Figures over the runs</h2>",
         f"<p>{style.escape(EXPLAINED)}</p>",
@@ -62,7 +62,7 @@ def _verdict(summary: dict[str, Any], reports: dict[str, dict[str, Any]]) -> str
         what = f"{mean['defect_recall']} of the defects caught, {mean['false_alarm_rate']} of the good parts stopped."
     else:
         what = f"{mean['accuracy']} of the test images judged rightly."
-    head = style.escape(f"On average over {len(reports)} runs: {what}")
+    head = style.escape(f"On average over {_count(len(reports))}: {what}" if len(reports) > 1 else f"One run: {what}")
     said = style.paragraphs(f"{run}: {report['verdict']['headline']}" for run, report in reports.items())
     return f'<div class="verdict"><p class="head">{head}</p>{style.tiles(tiles)}{said}</div>'
 
@@ -73,7 +73,11 @@ def _form(name: str) -> Callable[[float], str]:
 
 def _spread(name: str, row: dict[str, Any]) -> str:
     known, form = [value for value in row["values"] if value is not None], _form(name)
-    return f"from {form(min(known))} to {form(max(known))} in {row['n']} runs"
+    return f"from {form(min(known))} to {form(max(known))} in {row['n']} runs" if row["n"] > 1 else "one run"
+
+
+def _count(n_runs: int) -> str:
+    return f"{n_runs} runs" if n_runs > 1 else "one run"
 
 
 def _table(summary: dict[str, Any]) -> str:

@@ -36,6 +36,7 @@ for words in json.loads(sys.argv[1]):
         break
 raise SystemExit(worst)
 """
+BEGUN = "$ zdd: "  # stands in a log before the commands that follow
 LAST_LINES = 3  # of the output of what failed, that are shown
 
 
@@ -101,7 +102,7 @@ def commands(cell: Cell, desk: Desk, steps: Sequence[Step]) -> list[list[str]]:
     for step in steps:
         if step.name == "test" and not (whole and all(map(_tested, runs))):
             words.append(["test", where])
-        elif isinstance(step, Explain) and not (whole and all(_explained(run, step) for run in runs)):
+        elif isinstance(step, Explain) and not (whole and all(_explained(run, step, cell) for run in runs)):
             variants = ["--variant", *step.variant] if step.variant else []
             words.append(["explain", where, "--n", str(step.n), *variants])
     return words
@@ -122,8 +123,9 @@ def _tested(run: RunDir) -> bool:
     return run.metrics.is_file() and bool(files.read_json(run.metrics).get("test"))
 
 
-def _explained(run: RunDir, step: Explain) -> bool:
-    explainers = step.variant or ["integrated_gradients"]
+def _explained(run: RunDir, step: Explain, cell: Cell) -> bool:
+    configured = [section.name for section in cell.loaded.config.explain]
+    explainers = step.variant or configured or ["integrated_gradients"]  # as `zdd explain` takes them
     return all((run.path / "explain" / name / "about.json").is_file() for name in explainers)
 
 
@@ -165,7 +167,9 @@ def _timed(run: RunDir, paths: list[str], step: Speed) -> bool:
 def _why(log: Path, code: int, lacking: int) -> str:
     """What is to be said of a cell that failed: its last lines, and where the rest stands."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    said = [line.strip() for line in lines if line.strip() and not line.startswith(("{", " "))][-LAST_LINES:]
+    begun = max((number for number, line in enumerate(lines) if line.startswith(BEGUN)), default=-1)
+    said = [line.strip() for line in lines[begun + 1 :] if line.strip() and not line.startswith(("{", " "))]
+    said = [line for line in said[-LAST_LINES:] if line.startswith("zdd ")] or said[-LAST_LINES:]
     how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
     what = f"{lacking} of its runs are lacking" if lacking > 0 else "a step failed"
     return f"{what} ({how}): {' | '.join(said)} ({log})"
@@ -211,7 +215,7 @@ class Children:
             return 130
         limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
         with log.open("ab") as out:
-            out.write(f"$ zdd: {command[-1]}\n".encode())
+            out.write(f"{BEGUN}{command[-1]}\n".encode())
             out.flush()
             child = subprocess.Popen(
                 command,

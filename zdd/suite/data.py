@@ -132,7 +132,8 @@ def _first(name: str, recipe: Strict, place: _Place) -> Source:
 def _second(name: str, recipe: Synthesised | Chosen, of: Source, place: _Place) -> Source:
     """Images that are made from others. How those are split counts: the same recipe makes others from another split."""
     dataset = place.settings(of.section)
-    folder = place.folder / f"{name}-{_short([recipe.model_dump(), dataset.model_dump()])}"
+    version = [combine.VERSION] if isinstance(recipe, Synthesised) else []  # the other makers have not changed
+    folder = place.folder / f"{name}-{_short([recipe.model_dump(), dataset.model_dump(), *version])}"
     kept = {key: of.section[key] for key in KEPT if key in of.section}
     section = {**kept, "name": "csv", "root": str(folder)}
     if isinstance(recipe, Chosen):

@@ -11,15 +11,18 @@ from typing import Any
 from zdd import config, layers
 from zdd.config import Loaded
 from zdd.errors import ZddError
+from zdd.export.names import misspelt
 from zdd.located import Branch, Key, Leaf, branch, plain
 from zdd.plugins import available, nearest, one_of, unknown
 from zdd.report import certainty, defects, sections
 from zdd.suite import form
 from zdd.suite.data import Source
-from zdd.suite.form import Explain, Form, Place, Step
+from zdd.suite.form import Explain, Form, Place, Speed, Step
 
 FIGURES = {**sections.NAMES, **certainty.NAMES, **defects.NAMES}  # those that have a name on the report's page
 UNNAMED = re.compile(r"[^\w.+-]+")  # what a folder is better not called
+NAMED = re.compile(r"[\w+-][\w .+-]{0,199}")  # what it can be called
+FOLDER = "names a folder: letters, digits, spaces and . + - _ will do, 200 at most, no space or dot first"
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,9 @@ def part_of(shelf: Shelf, node: Branch, name: str) -> Part:
     given = place.check(form.Part, at, shelf.whole.parts[name])
     if given is None:
         return Part(name, "", [], [], [], [])
-    steps = form.steps_of(
-        place, (*at, "steps") if given.steps is not None else ("steps",), given.steps or shelf.whole.steps
-    )
-    figures = given.figures or shelf.whole.figures
+    whose, wanted = (("steps",), shelf.whole.steps) if given.steps is None else ((*at, "steps"), given.steps)
+    steps = form.steps_of(place, whose, wanted)
+    figures = shelf.whole.figures if given.figures is None else given.figures
     _check_names(place, at, given, steps, figures)
     parts = node["parts"]
     assert isinstance(parts, Branch)
@@ -118,17 +120,24 @@ def part_of(shelf: Shelf, node: Branch, name: str) -> Part:
 
 
 def _check_names(place: Place, at: Key, given: form.Part, steps: Sequence[Step], figures: Sequence[str]) -> None:
-    """What would be found out after the last training only: explainers, and figures that are not spelt right."""
+    """What would be found out after the last training only: explainers, engines and figures that are misspelt."""
     for number, step in enumerate(steps):
+        key = (*(at if given.steps is not None else ()), "steps", number)
         for name in step.variant if isinstance(step, Explain) else ():
             if name not in available("explain"):
-                key = (*(at if given.steps is not None else ()), "steps", number, "variant")
-                place.wrong(key, name, unknown("explain", name))
+                place.wrong((*key, "variant"), name, unknown("explain", name))
+        if isinstance(step, Speed) and not step.engines:
+            place.wrong((*key, "engines"), [], "must name one or more")
+        for name in step.engines if isinstance(step, Speed) else ():
+            if why := misspelt(name):
+                place.wrong((*key, "engines"), name, why)
+    if not figures:
+        place.wrong((*(at if given.figures is not None else ()), "figures"), [], "must name one or more")
     for name in figures:  # only what is nearly a known one: of others a method may have its own
         word = name.partition("/")[0].removeprefix("ood_")
         near = None if word in (*FIGURES, *certainty.OOD) else nearest(word, FIGURES)
         if near:
-            place.wrong((*(at if given.figures else ()), "figures"), name, f"did you mean '{near}'?")
+            place.wrong((*(at if given.figures is not None else ()), "figures"), name, f"did you mean '{near}'?")
 
 
 def _grid(place: Place, part: str, node: Branch | Leaf | None) -> dict[str, list[tuple[str, Branch]]]:
@@ -188,6 +197,9 @@ def _nested(name: str, node: Branch | Leaf, where: str) -> Branch:
 def _compared(place: Place, given: form.Part, part: str, cells: list[Cell]) -> list[Cell]:
     """The cells, each with the one that it is compared with: the same, but for what the baseline says."""
     names = [cell.name for cell in cells]
+    for name in names:
+        if not NAMED.fullmatch(name):
+            place.wrong(("parts", part, "grid"), name, f"a cell's name {FOLDER}")
     for name in {name for name in names if names.count(name) > 1}:
         place.wrong(("parts", part, "grid"), given.grid, f"two cells would be called {name}; give them other names")
     for axis, value in given.baseline.items():

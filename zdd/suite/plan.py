@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zdd import config, layers
+from zdd import config, files, layers
 from zdd.errors import ZddError
 from zdd.located import Branch, plain
 from zdd.plugins import nearest, one_of
 from zdd.suite import form
 from zdd.suite.data import Source, sources
 from zdd.suite.form import Form, Place, Step
-from zdd.suite.parts import Cell, Part, Shelf, part_of
+from zdd.suite.parts import FOLDER, NAMED, Cell, Part, Shelf, part_of
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Suite:
     sources: dict[str, Source]
     parts: list[Part]
     asked: dict[str, Any] = field(default_factory=dict)  # how it was called
+    file: dict[str, str] = field(default_factory=dict)  # its path, and the SHA-256 of what stands in it
 
     @property
     def cells(self) -> list[Cell]:
@@ -70,10 +71,16 @@ def plan(path: Path, wish: Wish) -> Suite:
     assert whole is not None
     if not whole.parts:
         raise ZddError(f"parts = {{}} ({place.of(('parts',))}): must hold one part or more")
+    for section, names in (("parts", whole.parts), ("data", whole.data)):
+        for name in names:
+            if not NAMED.fullmatch(name):
+                place.wrong((section,), name, FOLDER)
     recipes = {name: form.recipe_of(place, name, recipe) for name, recipe in whole.data.items()}
     _check_only(path, wish, list(whole.parts))
     place.refuse()
     name = f"{path.stem}-fast" if wish.fast else path.stem
+    file = {"path": str(path.resolve()), "sha256": files.sha256(path)}
+    _check_same(wish.runs / "suites" / name, file)
     base = _base(node, path.parent)
     known = {name: recipe for name, recipe in recipes.items() if recipe is not None}
     made = sources(known, wish.runs / "suites" / name / "data", base, wish.data)
@@ -82,7 +89,8 @@ def plan(path: Path, wish: Wish) -> Suite:
     place.refuse()
     used = {cell.data for part in parts for cell in part.cells}
     asked = {"fast": wish.fast, "only": list(wish.only), "data": wish.data, "settings": list(wish.settings)}
-    return Suite(name, whole.about, {n: source for n, source in made.items() if _needed(n, used, made)}, parts, asked)
+    needed = {n: source for n, source in made.items() if _needed(n, used, made)}
+    return Suite(name, whole.about, needed, parts, asked, file)
 
 
 def queue(paths: Sequence[Path], wish: Wish) -> Suite:
@@ -122,6 +130,21 @@ def _check_only(path: Path, wish: Wish, parts: list[str]) -> None:
             near = nearest(name, parts)
             hint = f"did you mean '{near}'?" if near else one_of(parts)
             raise ZddError(f"--only {name}: {path.stem} has no such part; {hint}")
+
+
+def _check_same(folder: Path, file: dict[str, str]) -> None:
+    """Another suite of the same name must not go on with what this one left; the same file may be edited, or moved.
+
+    Raises:
+        ZddError: If the folder is that of a file at another place that says something else.
+    """
+    record = folder / "suite.json"
+    before = files.read_json(record).get("file") if record.is_file() else None
+    if before and before["path"] != file["path"] and before["sha256"] != file["sha256"]:
+        raise ZddError(
+            f"{file['path']}: {folder} is of another suite of this name, {before['path']}; rename the file or name "
+            f"another --runs (if it is the same suite, moved and edited: delete {record})"
+        )
 
 
 def _needed(name: str, used: set[str | None], made: dict[str, Source]) -> bool:

@@ -119,7 +119,7 @@ def _legends(canvas: Canvas, panels: Sequence[Axes]) -> None:
 
 
 def _panel(axes: Axes, title: str, shown: Sequence[tuple[str, Result]], figure: str, *, steep: bool) -> None:
-    for number, (label, result) in enumerate(shown):
+    for number, (called, result) in enumerate(shown):
         curves = _curves(result.epochs, figure)
         mean, low, high = band(curves)
         low = np.maximum(low, mean / 10) if steep else low
@@ -128,13 +128,16 @@ def _panel(axes: Axes, title: str, shown: Sequence[tuple[str, Result]], figure: 
         whole = np.isfinite(curves).all(0)
         n_runs = len(result.epochs)
         dash = DASHES[number // len(COLOURS) % len(DASHES)]
+        dot = "o" if len(mean) < 2 else ""  # a line through a single epoch is not to be seen
         axes.fill_between(epoch[whole], low[whole], high[whole], color=colour, alpha=0.16, linewidth=0)
-        axes.plot(epoch[whole], mean[whole], dash, color=colour, label=f"{label} ({n_runs})", linewidth=1.7)
+        label = f"{called} ({n_runs})"
+        axes.plot(epoch[whole], mean[whole], dash, color=colour, label=label, linewidth=1.7, marker=dot)
         if not whole.all():  # runs that ended early are no longer in the mean
             axes.plot(epoch[~whole], mean[~whole], ":", color=colour, linewidth=1)
     axes.set_title(title)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, min_n_ticks=1))
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.margins(y=0.06)  # the limits are the band's own: nothing is cut off
     if steep:
         axes.set_yscale("log")

@@ -140,20 +140,28 @@ def _train_all(state: _State, children: Children, jobs: int) -> None:
 
 
 def steps_of(suite: Suite) -> dict[str, list[Step]]:
-    """What is done with each cell, by its key: all that is wanted in any part where it stands."""
+    """What is done with each cell, by its key: all that is wanted in any part where it stands.
+
+    Nothing of that can be done with a model that draws images and judges none.
+    """
     found: dict[str, list[Step]] = {}
     for part in suite.parts:
         for cell in part.cells:
             wanted = found.setdefault(cell.key, [])
-            wanted += [step for step in part.steps if step not in wanted]
+            wanted += [step for step in part.steps if step not in wanted and _judges(cell)]
     return found
+
+
+def _judges(cell: Cell) -> bool:
+    return not build.method(cell.loaded.config.model).generative
 
 
 def _time(state: _State, part: Part, children: Children) -> None:
     """Time the cells of a part against each other, in turns, now that nothing else of the suite runs."""
     for step in part.steps:
         if isinstance(step, Speed):
-            runs = [outcome.runs[0] for cell in part.cells if (outcome := state.of(cell)) is not None and outcome.runs]
+            judging = [state.of(cell) for cell in part.cells if _judges(cell)]
+            runs = [outcome.runs[0] for outcome in judging if outcome is not None and outcome.runs]
             why = cells.time_together(runs, step, state.desks[part.name], children)
             if why:
                 state.slow[part.name] = why
@@ -209,6 +217,7 @@ def _note(state: _State) -> None:
         {
             "suite": state.suite.name,
             "about": state.suite.about,
+            "file": state.suite.file,
             "asked": state.suite.asked,
             "data": {name: source.section for name, source in state.suite.sources.items()},
             "parts": {part.name: _cells(state, part) for part in state.suite.parts},

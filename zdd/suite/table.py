@@ -69,7 +69,7 @@ def _row(result: Result, split: str, figure: str, by_name: dict[str, Result]) ->
     cell, values = result.cell, np.array(result.values[split].get(figure, []))
     n_images = result.n_images[split].get(figure, 0)
     if not len(values):
-        return Row(cell.part, cell.name, cell.values, split, figure, 0, 0, None, None, None, None)
+        return Row(cell.part, cell.name, cell.values, split, figure, len(result.runs), 0, None, None, None, None)
     mean, sd, low, high = stats.student(values)
     if low is not None and high is not None and not figure.endswith(tuple(LARGER)):
         low, high = max(0.0, low), min(1.0, high)
@@ -186,7 +186,7 @@ def cells(part: Part, table: Sequence[Row], split: str) -> tuple[list[str], list
         if row is None:
             continue
         against = [_difference(row), row.verdict or ("" if cell.baseline else "baseline")] if compared else []
-        lacking = "none" if cell.name in ran else "no run"
+        lacking = "none" if cell.name in ran or row.n_runs else "no run"
         rest = [_mean(there.get((cell.name, name)), lacking) for name in others]
         start = [*cell.values.values(), str(row.n_runs), str(row.n_images)]
         body.append([*start, _mean(row, lacking), _between(row.low, row.high), *against, *rest])

@@ -9,6 +9,11 @@ from zdd.suite.parts import Part
 from zdd.suite.plan import Suite
 from zdd.suite.results import Cost, Result
 
+SMALL = (
+    "**The small form (`--fast`)**: tiny data and little training, to see that all works. Numbers in the texts below "
+    "are those of the full form, and the figures say nothing."
+)
+
 
 def write(folder: Path, suite: Suite, told: Sequence[tuple[Part, Sequence[Result]]]) -> dict[str, list[str]]:
     """Write the tables and the plots into `folder`; where they lie."""
@@ -16,7 +21,8 @@ def write(folder: Path, suite: Suite, told: Sequence[tuple[Part, Sequence[Result
     rows = {part.name: table.rows(part, results) for part, results in told}
     every = [row for found in rows.values() for row in found]
     failures = [f"- {part.name}, {one.name}: {one.failed}" for part, found in told for one in found if one.failed]
-    lines = [f"# {suite.name}", "", *([suite.about, ""] if suite.about else []), table.EXPLAINED, ""]
+    notes = [SMALL if suite.asked.get("fast") else "", suite.about, table.EXPLAINED]
+    lines = [f"# {suite.name}", "", *(line for note in notes if note for line in (note, ""))]
     lines += [*(["## What failed", "", *failures, ""] if failures else [])]
     lines += [table.as_markdown(part, rows[part.name], costs[part.name]) for part, _ in told]
     files.write_text(folder / "table.csv", table.as_csv(every, costs))

@@ -20,7 +20,9 @@ from zdd.data.synthesis.picture import Bools, Floats, Picture, read, read_mask
 from zdd.errors import ZddError
 
 PLACES = 12  # tried in each picture
-POOR = 0.3  # misfit from which on the region is rather moved in its own picture
+# Misfit from which on a region is rather moved in its own picture. In another one that has no region of its own to be
+# cleaned, whatever lay there shows beside the pasted one, a straight print beside a crooked one, where less agrees.
+POOR, POOR_UNCLEANED = 0.3, 0.2
 WIDER = 2  # pixels around a mask that go with it: masks are drawn tight
 WHOLE = 0.8  # share of a picture from which on a region is no region of it
 
@@ -115,8 +117,10 @@ def _place(job: Job, style: Style, piece: Piece, rng: np.random.Generator) -> tu
 
     Where it fits badly into all others, that is the picture that it comes from.
     """
-    others = [one for clean in job.clean if clean is not job.source for one in _places(job, style, piece, clean, rng)]
-    if not others or min(one[1].misfit for one in others) > POOR:
+    clean = [one for one in job.clean if one is not job.source]
+    others = [place for one in clean for place in _places(job, style, piece, one, rng)]
+    poor = POOR if style.template(job.class_name) is not None else POOR_UNCLEANED
+    if not others or min(one[1].misfit for one in others) > poor:
         others += _places(job, style, piece, job.source, rng)
     if not others:
         raise ZddError(f"{job.source.path}: its region fits into none of {', '.join(one.path for one in job.clean)}")
