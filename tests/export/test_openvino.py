@@ -35,7 +35,7 @@ def whole_of(name: str) -> Whole:
         "classifier": lambda: Classifier(TASK, backbone="luna"),
         "duq": lambda: Duq(TASK, backbone="luna"),
         "autoencoder": lambda: Autoencoder(TASK),
-        "unet": lambda: Unet(TASK, width=0.25),
+        "unet": lambda: Unet(TASK, encoder="resnet18", width=0.25),
     }[name]()
     model.recipe = Recipe(CrossEntropy(TASK), Section(name="SGD"), None, 1, "")
     for norm in model.modules():
@@ -106,7 +106,7 @@ def test_int8_s_ranges_hold_what_a_single_image_needs(tmp_path: Path) -> None:
     openvino.export(whole, images, tmp_path, precision="int8", largest_drop=None)
     said, expected = openvino.load(tmp_path, threads=1)(images[7:]), whole.run(images[7:])
     off = np.abs(said["raw"] - expected["raw"])
-    assert 0 < off.mean() < 0.02 * np.abs(expected["raw"]).mean()  # 0.01; by means of extremes it would be 0.034
+    assert 0 < off.mean() < 0.02 * np.abs(expected["raw"]).mean()  # 0.007; by means of extremes it would be 0.106
 
 
 def test_a_drop_that_can_not_be_kept_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def table_of(path: Path) -> list[dict[str, str]]:
 
 def test_a_suite_goes_on_where_it_was(tmp_path: Path, pictures: Path, here: list[list[list[str]]]) -> None:
     parts = {"a": {"about": "Rates.", "grid": {"optimizer.lr": [0.003, 0.02]}, "baseline": {"lr": "0.003"}}}
-    path = write(tmp_path / "s.json", data=data(pictures), parts=parts, n_runs=2)
+    path = write(tmp_path / "s.json", data=data(pictures), parts=parts)
     result = run.run(planned(path, tmp_path), tmp_path, jobs=1)
     folder = tmp_path / "suites/s"
     assert words(here) == [["train", "test"], ["train", "test"]] and not result["failed"]
@@ -68,22 +68,22 @@ def test_a_suite_goes_on_where_it_was(tmp_path: Path, pictures: Path, here: list
     ]  # fmt: skip
     assert [Path(path).name for path in result["plots"]] == ["a_quality.png", "a_loss.png"]
     assert all(Image.open(path).size[0] > 400 for path in result["plots"])
+    assert not list(folder.rglob("checkpoints")) and len(list(folder.rglob("model.safetensors"))) == 2
+
+    here.clear()
+    run.run(planned(path, tmp_path), tmp_path, jobs=1)
+    assert here == []  # all is there
+    more = planned(path, tmp_path, n_runs=2)
+    next((folder / "runs/a/0.02").glob("*/run_0/DONE")).unlink()  # as if it had been stopped
+    run.run(more, tmp_path, jobs=1)
+    assert [commands[0][:2] for commands in here] == [["train", "--resume"]] * 2
+    assert {len(list((folder / "runs/a" / name).glob("*/run_*/DONE"))) for name in ("0.003", "0.02")} == {2}
     rows = table_of(folder / "table.csv")
     first = next(row for row in rows if (row["cell"], row["split"], row["figure"]) == ("0.02", "test", "accuracy"))
     runs = sorted((folder / "runs/a/0.02").glob("*/run_*/metrics.json"))
     values = [files.read_json(path)["test"]["accuracy"]["value"] for path in runs]
     assert (first["n_runs"], first["n_images"], first["baseline"]) == ("2", "24", "0.003")
     assert float(first["mean"]) == pytest.approx(np.mean(values))
-    assert not list(folder.rglob("checkpoints")) and len(list(folder.rglob("model.safetensors"))) == 4
-
-    here.clear()
-    run.run(planned(path, tmp_path), tmp_path, jobs=1)
-    assert here == []  # all is there
-    more = planned(path, tmp_path, n_runs=3)
-    (runs[0].parent.parent / "run_1/DONE").unlink()  # as if it had been stopped
-    run.run(more, tmp_path, jobs=1)
-    assert [commands[0][:2] for commands in here] == [["train", "--resume"]] * 2
-    assert {len(list((folder / "runs/a" / name).glob("*/run_*/DONE"))) for name in ("0.003", "0.02")} == {3}
 
     here.clear()
     other = planned(path, tmp_path, settings=("batch_size=8",))
@@ -242,7 +242,7 @@ def test_noise_brings_no_gain_and_the_table_says_so(
     recipes = {**data(pictures), "noise": {"use": {"name": "csv", "root": str(tmp_path / "noise.csv")}}}
     grid = {"images": {"real": {"data": "real"}, "with noise": {"data": "noise"}}}
     part = {"grid": grid, "baseline": {"images": "real"}, "figures": ["auroc"]}
-    path = write(tmp_path / "s.json", data=recipes, parts={"a": part}, n_runs=4, base={"epochs": 6})
+    path = write(tmp_path / "s.json", data=recipes, parts={"a": part}, n_runs=3, base={"epochs": 4})
     assert not run.run(planned(path, tmp_path), tmp_path, jobs=1)["failed"]
     rows = table_of(tmp_path / "suites/s/table.csv")
     said = {row["figure"]: row["verdict"] for row in rows if (row["cell"], row["split"]) == ("with-noise", "test")}
