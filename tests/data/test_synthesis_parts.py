@@ -272,40 +272,6 @@ def test_a_region_is_mirrored_only_where_it_may_be(tmp_path: Path, mirror: bool)
     assert seen == ({letter.tobytes(), letter[:, ::-1].tobytes()} if mirror else {letter.tobytes()})
 
 
-@pytest.mark.parametrize(("stroke", "parents"), [(130, ["bad", "good"]), (20, ["bad"])])
-def test_the_old_print_does_not_show_beside_a_pasted_one(tmp_path: Path, stroke: int, parents: list[str]) -> None:
-    plain = np.full((60, 60), 130, np.uint8)
-    good, bad, mask = plain.copy(), plain.copy(), np.zeros((60, 60), bool)
-    good[23:37, 12:48] = stroke  # 20: what is printed there is longer than what will be pasted on it
-    mask[22:38, 22:38], bad[26:34, 26:34] = True, 200
-    for name, pixels in (("good", good), ("bad", bad), ("mask", mask)):
-        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-    source, clean = Found(str(tmp_path / "bad.png"), "bad", mask=str(tmp_path / "mask.png")), str(tmp_path / "good.png")
-    style = Style(turn=0, light=0, mirror=False)
-    made = regions.make(Job("bad", "bad", "train", 0, 0, False, source, (Found(clean, "good"),)), style)
-    assert [Path(path).stem for path in made.parents] == parents
-    assert made.picture.values.min() > 0.4 and made.picture.values.max() > 0.7  # 130 / 255 = 0.51, 200 / 255 = 0.78
-
-
-def test_a_region_goes_where_that_of_a_defective_picture_was_which_is_cleaned(tmp_path: Path) -> None:
-    plain = np.full((60, 60), 130, np.uint8)
-    bad, other = plain.copy(), plain.copy()
-    bad[10:16, 10:16], other[38:44, 30:46] = 200, 20
-    for name, pixels in (("bad", bad), ("other", other)):
-        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-        Image.fromarray(pixels != 130).save(tmp_path / f"{name} mask.png")
-    source, sibling = (
-        Found(str(tmp_path / f"{name}.png"), "bad", mask=str(tmp_path / f"{name} mask.png"))
-        for name in ("bad", "other")
-    )
-    style = Style(turn=0, light=0, mirror=False, shift=0.02)
-    made = regions.make(Job("bad", "bad", "train", 0, 0, False, source, (sibling,)), style)
-    assert [Path(path).stem for path in made.parents] == ["bad", "other"]
-    assert made.picture.values.min() > 0.4  # 20 / 255 = 0.08: nothing of it is left
-    rows, columns = np.nonzero(made.picture.values[..., 0] > 0.7)
-    assert abs(rows.mean() - 40.5) < 3 and abs(columns.mean() - 37.5) < 3
-
-
 def test_a_region_that_fills_its_picture_is_none(tmp_path: Path) -> None:
     Image.new("L", (30, 30), 90).save(tmp_path / "a.png")
     Image.new("L", (30, 30), 255).save(tmp_path / "all.png")

@@ -148,7 +148,7 @@ def _sources(wish: Wish, real: Real, pool: Rows, name: str, usable: Sequence[boo
     own, good = of[name], of.get(real.good or "", [])
     if name == real.good or not good:
         return own, own
-    return own, [*good, *own]
+    return own, [*good, *own] if wish.style.template(name) is not None else good
 
 
 def _jobs(

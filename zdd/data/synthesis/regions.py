@@ -1,8 +1,8 @@
 """Synthetic images from real ones: the defect region, or the printed label, of one pasted into another.
 
 The region is known by the image's mask, or found by a template. The picture that it is pasted into is a good one, or
-one of its class whose own region was removed. Of several pictures and places that one is taken that agrees best with
-what surrounded the region.
+one whose own region was removed. Of several pictures and places that one is taken that agrees best with what surrounded
+the region.
 """
 
 from functools import lru_cache
@@ -20,9 +20,9 @@ from zdd.data.synthesis.picture import Bools, Floats, Picture, read, read_mask
 from zdd.errors import ZddError
 
 PLACES = 12  # tried in each picture
-# The most misfit. In a picture that has no region of its own to be cleaned, whatever lay there shows beside the pasted
-# one, a straight print beside a crooked one, unless more agrees.
-POOR, POOR_UNCLEANED = 0.3, 0.2
+# Misfit from which on the region is rather moved in its own picture. Less gives cleaner pictures, which teach less, and
+# so do pictures of its own class: docs/experiments.md, 1d.
+POOR = 0.3
 WIDER = 2  # pixels around a mask that go with it: masks are drawn tight
 WHOLE = 0.8  # share of a picture from which on a region is no region of it
 
@@ -115,23 +115,20 @@ def _piece(job: Job, style: Style, rng: np.random.Generator) -> Piece:
 def _place(job: Job, style: Style, piece: Piece, rng: np.random.Generator) -> tuple[Found, Fit, Piece]:
     """The picture and the place where the piece fits best, and the piece with that picture's scale and channels.
 
-    That is a good picture where one agrees, else one of the same class, whose own region is removed, else the picture
-    that the piece comes from.
+    Where it fits badly into all others, that is the picture that it comes from.
     """
-    clean = [one for one in job.clean if one is not job.source]
-    bare = [one for one in clean if _region(one, style, job.class_name) is None]
-    cleaned = [one for one in clean if one not in bare]
-    for some, poor in ((bare, POOR_UNCLEANED), (cleaned, POOR), ([job.source], np.inf)):
-        places = [place for one in some for place in _places(job, style, piece, one, rng) if place[1].misfit <= poor]
-        if places:
-            return min(places, key=lambda one: one[1].misfit)
-    raise ZddError(f"{job.source.path}: its region fits into none of {', '.join(one.path for one in job.clean)}")
+    others = [one for clean in job.clean if clean is not job.source for one in _places(job, style, piece, clean, rng)]
+    if not others or min(one[1].misfit for one in others) > POOR:
+        others += _places(job, style, piece, job.source, rng)
+    if not others:
+        raise ZddError(f"{job.source.path}: its region fits into none of {', '.join(one.path for one in job.clean)}")
+    return min(others, key=lambda one: one[1].misfit)
 
 
 def _places(
     job: Job, style: Style, piece: Piece, clean: Found, rng: np.random.Generator
 ) -> list[tuple[Found, Fit, Piece]]:
-    """Where the piece may lie in a picture: where that one's own region is, or else where it lay in its own."""
+    """Where the piece may lie in a picture: where the region lay in its own, or where that picture's label is."""
     home, picture = read(job.source.path).values.shape[:2], read(clean.path)
     high, wide, channels = picture.values.shape
     scale = ((high * wide) / (home[0] * home[1])) ** 0.5
@@ -139,7 +136,7 @@ def _places(
     sized = Piece(values, piece.shape, piece.valid, piece.mark).turned(0, scale if abs(scale - 1) > 0.02 else 1)
     row, column = _centre(job.source, style, job.class_name, home)
     middle = row * high / home[0], column * wide / home[1]
-    if _region(clean, style, job.class_name) is not None:
+    if style.template(job.class_name) is not None:
         middle = _centre(clean, style, job.class_name, (high, wide))
     found = []
     for off in rng.uniform(-style.shift, style.shift, (PLACES, 2)):
