@@ -289,19 +289,27 @@ def test_only_finished_runs_count(tmp_path: Path) -> None:
     assert summary["n_runs"] == 10 and summary["runs"][-1] == "run_10"  # in the order of numbers, not of letters
 
 
+def finish(tested: Outcome) -> None:
+    """As after a test: its figures, which are those of validation here, and its page."""
+    stored = files.read_json(tested.run.metrics)
+    files.write_json(tested.run.metrics, stored | {"test": stored["val"]})
+    page_of_run.write(tested)
+    tested.run.finish()
+
+
+def page_of(group: Group) -> str:
+    page_of_group.write(group, summarise(group))
+    return group.report.read_text()
+
+
 def test_the_groups_page_names_images_that_several_runs_get_wrong(tmp_path: Path) -> None:
     for i in range(3):
         label, score = [0, 0, 0, 1, 1, 1], [0.1, 0.9, 0.2, 0.3 if i < 2 else 0.7, 0.8, 0.5]
         tested = make(tmp_path / "exp" / "start" / f"run_{i}", label, score)
         shared = [Record(str(tmp_path / "exp/start/run_0" / Path(r.path).name), r.label) for r in tested.records]
         same = Outcome(tested.run, tested.task, tested.threshold, tested.columns, shared, tested.figures)
-        stored = files.read_json(tested.run.metrics)
-        files.write_json(tested.run.metrics, stored | {"test": stored["val"]})
-        page_of_run.write(same)
-        tested.run.finish()
-    group = Group(tmp_path / "exp" / "start")
-    page_of_group.write(group, summarise(group))
-    page = group.report.read_text()
+        finish(same)
+    page = page_of(Group(tmp_path / "exp" / "start"))
     parse(page)
     assert "wrong in 3 of 3 runs" in page and "wrong in 2 of 3 runs" in page
     assert EVIL not in page and "On average over 3 runs: 77.8 % of the defects caught" in page  # 2/3, 2/3 and 1
@@ -309,11 +317,6 @@ def test_the_groups_page_names_images_that_several_runs_get_wrong(tmp_path: Path
 
 def test_the_page_of_a_single_run_speaks_of_one(tmp_path: Path) -> None:
     tested = make(tmp_path / "exp" / "start" / "run_0", [0, 0, 1, 1], [0.1, 0.2, 0.3, 0.8])
-    stored = files.read_json(tested.run.metrics)
-    files.write_json(tested.run.metrics, stored | {"test": stored["val"]})
-    page_of_run.write(tested)
-    tested.run.finish()
-    group = Group(tmp_path / "exp" / "start")
-    page_of_group.write(group, summarise(group))
-    page = group.report.read_text()
+    finish(tested)
+    page = page_of(Group(tmp_path / "exp" / "start"))
     assert "over one run" in page and "One run: 50.0 % of the defects caught" in page and "1 runs" not in page
